@@ -1,0 +1,135 @@
+"""Every metric of Offerloop: its name, type, help, labels and who gives it. Serving and monitoring read this one table."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from contracts.traffic import CANARY, CHALLENGER, CHAMPION, CONTROL
+
+ARMS = (CONTROL, CHAMPION, CHALLENGER, CANARY)
+ROUTES = ("decisions", "decisions_batch", "events", "outcomes", "hooks", "decision", "status")
+RECORD_KINDS = ("event", "outcome")
+BOUNDS = ("estimate", "low", "high")
+"""Values of the label `bound` of a figure with an interval."""
+
+
+class MetricType(StrEnum):
+    """A metric's type, as Prometheus names it."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Source(StrEnum):
+    """Who gives a metric: the replicas, through Ray, or the exporter, from tables and ledger."""
+
+    SERVING = "serving"
+    EXPORTER = "exporter"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric. Durations are in seconds; a counter's name ends in `_total`.
+
+    Attributes:
+        buckets: upper bounds of a histogram.
+    """
+
+    name: str
+    type: MetricType
+    help: str
+    labels: tuple[str, ...]
+    source: Source
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def series(self) -> str:
+        """Its name in Prometheus: Ray puts `ray_` before what replicas give.
+
+        Example:
+            >>> DECISIONS.series
+            'ray_offerloop_decisions_total'
+        """
+        return f"ray_{self.name}" if self.source is Source.SERVING else self.name
+
+
+_LATENCY = (0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.006, 0.008, 0.012, 0.016, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_AGES = (1.0, 10.0, 60.0, 600.0, 3_600.0, 6 * 3_600.0, 86_400.0, 3 * 86_400.0, 7 * 86_400.0, 14 * 86_400.0, 30 * 86_400.0, 90 * 86_400.0)
+
+
+def _counter(name: str, text: str, *labels: str) -> Metric:
+    return Metric(name, MetricType.COUNTER, text, labels, Source.SERVING)
+
+
+def _gauge(name: str, text: str, *labels: str) -> Metric:
+    return Metric(name, MetricType.GAUGE, text, labels, Source.EXPORTER)
+
+
+REQUESTS = _counter("offerloop_requests_total", "Requests answered, by route and HTTP status.", "route", "status")
+REQUEST_SECONDS = Metric(
+    "offerloop_request_seconds", MetricType.HISTOGRAM, "Time from a request's last byte to its answer.", ("route",), Source.SERVING, _LATENCY
+)
+DECISIONS = _counter("offerloop_decisions_total", "New decisions made durable.", "use_case", "arm", "release_id")
+ACTIONS = _counter("offerloop_actions_total", "New decisions by the action drawn.", "use_case", "action")
+DEGRADED = _counter("offerloop_degraded_total", "Decisions not made as declared; the reason is what stands before its colon.", "use_case", "reason")
+FEATURE_AGE_SECONDS = Metric(
+    "offerloop_feature_age_seconds",
+    MetricType.HISTOGRAM,
+    "Age of the oldest feature that had a value, one observation a decision, in logical seconds.",
+    ("use_case",),
+    Source.SERVING,
+    _AGES,
+)
+ACCEPTED = _counter("offerloop_accepted_total", "Events and outcomes made durable.", "use_case", "kind")
+DUPLICATES = _counter("offerloop_duplicates_total", "Events and outcomes that were accepted before.", "use_case", "kind")
+QUARANTINED = _counter("offerloop_quarantined_total", "Events and outcomes put into quarantine.", "use_case", "kind")
+SHADOW_SCORED = _counter("offerloop_shadow_scored_total", "Decisions scored by a release in the shadow.", "use_case", "release_id")
+RELEASES_REFUSED = _counter("offerloop_releases_refused_total", "Bundles that a replica refused to load.", "use_case")
+REPLICA_PLAN_VERSION = Metric(
+    "offerloop_replica_plan_version", MetricType.GAUGE, "Version of the traffic plan that a replica serves.", ("use_case",), Source.SERVING
+)
+
+SERVICE_UP = _gauge("offerloop_service_up", "1 while a service of this installation runs.", "service")
+PLAN_VERSION = _gauge("offerloop_plan_version", "Version of the traffic plan in the ledger.", "use_case")
+TRAFFIC_SHARE = _gauge("offerloop_traffic_share", "Share of all entities that an arm gets.", "use_case", "arm", "release_id")
+RELEASES = _gauge("offerloop_releases", "Releases by the stage they stand in.", "use_case", "stage")
+LEDGER_ROWS = _gauge("offerloop_ledger_rows", "Rows of the ledger.", "use_case")
+INBOX_ROWS = _gauge("offerloop_inbox_rows", "Triggers in the inbox by what became of them.", "status")
+REWARD = _gauge("offerloop_reward_per_decision", "Mean reward of matured decisions, with its interval.", "use_case", "arm", "release_id", "bound")
+GAIN = _gauge("offerloop_gain_over_control", "Mean reward a decision above control's, with its interval.", "use_case", "arm", "release_id", "bound")
+FORECAST = _gauge("offerloop_forecast_per_decision", "Value that the gate foresaw of a release, with its interval.", "use_case", "release_id", "bound")
+MATURED = _gauge("offerloop_matured_decisions", "Decisions whose outcome window has closed.", "use_case", "arm", "release_id")
+SKEW_ROWS = _gauge("offerloop_skew_rows", "Decisions whose logged features were recomputed, and those that differed.", "use_case", "result")
+TABLE_ROWS = _gauge("offerloop_table_rows", "Rows in a table.", "use_case", "table")
+TABLE_AGE_SECONDS = _gauge("offerloop_table_age_seconds", "Logical seconds since the newest row of a table came in.", "use_case", "table")
+MONITOR_AGE_SECONDS = _gauge("offerloop_monitor_age_seconds", "Real seconds since the tables were last measured.")
+
+METRICS = (
+    REQUESTS,
+    REQUEST_SECONDS,
+    DECISIONS,
+    ACTIONS,
+    DEGRADED,
+    FEATURE_AGE_SECONDS,
+    ACCEPTED,
+    DUPLICATES,
+    QUARANTINED,
+    SHADOW_SCORED,
+    RELEASES_REFUSED,
+    REPLICA_PLAN_VERSION,
+    SERVICE_UP,
+    PLAN_VERSION,
+    TRAFFIC_SHARE,
+    RELEASES,
+    LEDGER_ROWS,
+    INBOX_ROWS,
+    REWARD,
+    GAIN,
+    FORECAST,
+    MATURED,
+    SKEW_ROWS,
+    TABLE_ROWS,
+    TABLE_AGE_SECONDS,
+    MONITOR_AGE_SECONDS,
+)
+"""All of them, in the order of the pages that show them."""
