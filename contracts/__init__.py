@@ -1,0 +1,1 @@
+"""The shapes that folders share: records, tables, settings, errors. No I/O."""

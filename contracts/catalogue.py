@@ -1,0 +1,77 @@
+"""The versioned list of candidates, with their eligibility rules."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import msgspec
+
+from contracts.digests import digest_of
+from contracts.errors import DefinitionError
+
+NO_ACTION = "none"
+"""The candidate that shows nothing: always eligible, and the control's default baseline."""
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A condition on a named feature or context value; a candidate is eligible when all its rules hold.
+
+    A rule over a missing value uses the feature's default. `in` takes a list of category names.
+
+    Example:
+        >>> Rule("level", ">=", 5).op
+        '>='
+    """
+
+    feature: str
+    op: Literal["<", "<=", "==", "!=", ">=", ">", "in", "not in"]
+    value: int | float | str | tuple[str, ...]
+
+
+class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One thing that could be shown.
+
+    Attributes:
+        attributes: columns that the model sees beside the features: categories (text) or numbers.
+        rules: all must hold for the candidate to be eligible.
+        content: what the client shows (texts, products); the system does not look inside.
+        cooldown_us: for how long after it was last shown to an entity the candidate is not eligible for it; 0 for none.
+    """
+
+    candidate_id: str
+    attributes: Mapping[str, str | int | float]
+    rules: tuple[Rule, ...] = ()
+    content: Mapping[str, str | int] = {}
+    cooldown_us: int = 0
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Candidates in their fixed order. Its digest is its version.
+
+    Raises:
+        DefinitionError: an id stands twice, or candidates have different attributes.
+    """
+
+    candidates: tuple[Candidate, ...]
+    index: Mapping[str, int] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        index = {candidate.candidate_id: position for position, candidate in enumerate(self.candidates)}
+        if len(index) != len(self.candidates) or not self.candidates:
+            raise DefinitionError("catalogue", "is empty or names a candidate twice", "Give every candidate an id of its own.")
+        columns = {tuple(candidate.attributes) for candidate in self.candidates}
+        if len(columns) != 1:
+            raise DefinitionError("catalogue", f"candidates have different attributes: {sorted(columns)}", "Give all the same, in one order.")
+        object.__setattr__(self, "index", index)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the attributes, in order."""
+        return tuple(self.candidates[0].attributes)
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest over everything the catalogue says."""
+        return digest_of(msgspec.to_builtins(self.candidates))

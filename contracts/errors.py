@@ -1,0 +1,110 @@
+"""The one family of errors. A constructor takes facts and words the message: what happened, what was expected, what to do."""
+
+from collections.abc import Sequence
+
+
+class OfferloopError(Exception):
+    """Base of every error that Offerloop raises on purpose; its text is fit to be shown to a person."""
+
+
+class SettingsError(OfferloopError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+    def __init__(self, key: str, value: object, expected: str) -> None:
+        super().__init__(f"setting `{key}` is {value!r}; expected {expected}. Mend it in offerloop.toml or its OFFERLOOP_ variable.")
+        self.key = key
+
+
+class DefinitionError(OfferloopError):
+    """A use case (features, catalogue, policy, gate) is written wrongly."""
+
+    def __init__(self, where: str, what: str, mend: str) -> None:
+        super().__init__(f"{where}: {what}. {mend}")
+
+
+class InvalidInput(OfferloopError):
+    """A request, row or file from outside breaks its contract."""
+
+    def __init__(self, field: str, what: str, expected: str) -> None:
+        super().__init__(f"`{field}` {what}; expected {expected}")
+        self.field = field
+
+
+class Conflict(OfferloopError):
+    """An id that is already taken came again with other content."""
+
+    def __init__(self, kind: str, identifier: str) -> None:
+        super().__init__(f"{kind} `{identifier}` was accepted before with other content. Send new content under a new id.")
+
+
+class NotFound(OfferloopError):
+    """What was named does not exist here."""
+
+    def __init__(self, kind: str, identifier: str, known: Sequence[str] = ()) -> None:
+        hint = f" Known: {', '.join(known)}." if known else ""
+        super().__init__(f"{kind} `{identifier}` is not known.{hint}")
+
+
+class Unauthorized(OfferloopError):
+    """No key, an unknown key, or a signature that does not hold."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}. Send the installation's key as `Authorization: Bearer KEY`.")
+
+
+class TooLarge(OfferloopError):
+    """A request is larger than is taken."""
+
+    def __init__(self, what: str, limit: int, unit: str) -> None:
+        super().__init__(f"{what} is larger than {limit} {unit}. Send it in parts.")
+
+
+class StoreUnavailable(OfferloopError):
+    """A record could not be made durable now; nothing of it was kept, and the caller may try again."""
+
+    def __init__(self, store: str, cause: str) -> None:
+        super().__init__(f"{store} cannot take a record now ({cause}). Nothing was kept; try again.")
+
+
+class StateRefused(OfferloopError):
+    """The state folder is of another format or another kind of installation than the one asked for."""
+
+    def __init__(self, folder: str, what: str, mend: str) -> None:
+        super().__init__(f"state in {folder}: {what}. {mend}")
+
+
+class BundleRefused(OfferloopError):
+    """A release's bundle is not what its digest says, or cannot be served here."""
+
+    def __init__(self, release_id: str, reason: str) -> None:
+        super().__init__(f"bundle of release `{release_id}` refused: {reason}. The release that serves goes on.")
+        self.reason = reason
+
+
+class DataRefused(OfferloopError):
+    """A data set breaks its schema or its sanity checks, so nothing is trained on it."""
+
+    def __init__(self, what: str, reasons: Sequence[str]) -> None:
+        super().__init__(f"{what} refused: " + "; ".join(reasons))
+        self.reasons = tuple(reasons)
+
+
+class StepRefused(OfferloopError):
+    """A release cannot take the step that was asked for."""
+
+    def __init__(self, release_id: str, step: str, reason: str) -> None:
+        super().__init__(f"release `{release_id}` cannot {step}: {reason}")
+
+
+class ServiceFailed(OfferloopError):
+    """A process that the installation needs did not start, or died more often than is sane."""
+
+    def __init__(self, service: str, what: str, log: str) -> None:
+        super().__init__(f"service {service} {what}. Its log: {log}")
+
+
+class ToolMissing(OfferloopError):
+    """This machine lacks something; the message says how to get it."""
+
+    def __init__(self, tool: str, install: str) -> None:
+        super().__init__(f"{tool} is missing on this machine. Install it: {install}")

@@ -1,0 +1,110 @@
+"""Declared event types: what a use case may be sent, and the columns its events are stored in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from contracts.errors import DefinitionError, InvalidInput
+from contracts.records import DECISION_EVENT, OUTCOME_EVENT, FieldValue
+
+INT64_MAX = 2**63 - 1
+
+
+class FieldType(StrEnum):
+    """Type of an event's field. There is no float: what is summed is an integer with a declared scale."""
+
+    INT = "int"
+    STR = "str"
+    BOOL = "bool"
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """A type of event and its own fields, all required.
+
+    Example:
+        >>> EventType("purchase", {"amount_micros": FieldType.INT, "product": FieldType.STR}).name
+        'purchase'
+    """
+
+    name: str
+    fields: Mapping[str, FieldType]
+
+
+BUILT_IN_TYPES = (
+    EventType(DECISION_EVENT, {"candidate_id": FieldType.STR, "arm": FieldType.STR}),
+    EventType(OUTCOME_EVENT, {"reward": FieldType.INT}),
+)
+"""Decisions and outcomes are events too: fatigue, caps and cool-down are features of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventSchema:
+    """All event types of a use case.
+
+    Raises:
+        DefinitionError: two types share a name, or one field name has two types.
+    """
+
+    use_case: str
+    types: Mapping[str, EventType]
+    columns: Mapping[str, FieldType]
+
+    @classmethod
+    def build(cls, use_case: str, types: Sequence[EventType]) -> "EventSchema":
+        """The schema of a use case's own types and the built-in ones, its columns in name order."""
+        named: dict[str, EventType] = {}
+        columns: dict[str, FieldType] = {}
+        for event_type in (*types, *BUILT_IN_TYPES):
+            if event_type.name in named:
+                raise DefinitionError(f"use_cases/{use_case}", f"event type `{event_type.name}` is defined twice", "Give it another name.")
+            named[event_type.name] = event_type
+            for field, kind in event_type.fields.items():
+                if columns.setdefault(field, kind) is not kind:
+                    raise DefinitionError(
+                        f"use_cases/{use_case}",
+                        f"field `{field}` of event type `{event_type.name}` is {kind} here and {columns[field]} elsewhere",
+                        "Give one of them another name.",
+                    )
+        return cls(use_case, MappingProxyType(named), MappingProxyType(dict(sorted(columns.items()))))
+
+    def check(self, type_name: str, fields: Mapping[str, FieldValue], *, own: bool = False) -> None:
+        """Check the fields of one event sent from outside; `own` admits the built-in types.
+
+        Raises:
+            InvalidInput: names the field and what was expected.
+        """
+        known = [name for name in self.types if own or name not in (DECISION_EVENT, OUTCOME_EVENT)]
+        if type_name not in known:
+            raise InvalidInput("type", f"is {type_name!r}", f"one of {', '.join(known)}")
+        declared = self.types[type_name].fields
+        for name in declared.keys() - fields.keys():
+            raise InvalidInput(f"fields.{name}", "is missing", f"{declared[name]} for an event of type {type_name}")
+        for name, value in fields.items():
+            if name not in declared:
+                raise InvalidInput(f"fields.{name}", "is not declared", f"only {', '.join(declared) or 'no fields'} for type {type_name}")
+            check_value(f"fields.{name}", declared[name], value)
+
+
+def check_value(where: str, kind: FieldType, value: FieldValue) -> None:
+    """Check one value against its declared type.
+
+    Raises:
+        InvalidInput: the type differs, an integer does not fit 64 bits, a text is longer than 256 characters or holds a NUL.
+    """
+    match kind:
+        case FieldType.INT:
+            if isinstance(value, bool) or not isinstance(value, int) or not -INT64_MAX <= value <= INT64_MAX:
+                raise InvalidInput(where, f"is {value!r}", "an integer of 64 bits")
+        case FieldType.STR:
+            if not isinstance(value, str) or len(value) > 256 or "\0" in value:
+                raise InvalidInput(where, f"is {_short(value)}", "a text of at most 256 characters without NUL")
+        case FieldType.BOOL:
+            if not isinstance(value, bool):
+                raise InvalidInput(where, f"is {value!r}", "true or false")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,106 @@
+"""Settings: one file, environment overrides, one class, built once at the entrance and passed down."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from contracts.errors import SettingsError
+
+PREFIX = "OFFERLOOP_"
+
+
+class Ports(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Ports on loopback. 0 asks for a free one at start."""
+
+    api: int = 8000
+    mlflow: int = 5000
+    prefect: int = 4200
+    ray_dashboard: int = 8265
+    metrics: int = 9464
+    proxy_statistics: int = 8404
+
+
+class Serving(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The decision service."""
+
+    min_replicas: int = 1
+    max_replicas: int = 2
+    cpus_per_replica: float = 0.25
+    max_ongoing_requests: int = 64
+    max_queued_requests: int = 512
+    request_timeout_s: float = 10.0
+    max_body_bytes: int = 1_048_576
+    max_batch: int = 1_000
+    require_key: bool = True
+
+
+class ClockSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The logical clock of a new installation; fixed for its life once it exists. Scale 1 and no origin: the real clock."""
+
+    scale: int = 1
+    origin: str = ""
+
+
+class Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The embedded stores."""
+
+    map_size_bytes: int = 16 * 2**30
+    duckdb_memory: str = "2GB"
+    idempotency_days: int = 30
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All settings of an installation.
+
+    Attributes:
+        state: the one folder of the installation's state.
+        host: the address everything listens on.
+        use_cases: the ones that run, each a folder of `use_cases/`.
+        attribute_sources: SQLite file (or, later, URL) of each named attribute source.
+    """
+
+    state: str = ".offerloop"
+    host: str = "127.0.0.1"
+    use_cases: tuple[str, ...] = ("game_promotion", "email_promotion")
+    ports: Ports = Ports()
+    serving: Serving = Serving()
+    clock: ClockSettings = ClockSettings()
+    store: Store = Store()
+    attribute_sources: Mapping[str, str] = {}
+    spark_master: str = "local[2]"
+
+    @property
+    def folder(self) -> Path:
+        """The state folder, absolute."""
+        return Path(self.state).absolute()
+
+    @classmethod
+    def build(cls, text: str = "", environment: Mapping[str, str] | None = None) -> "Settings":
+        """Settings from the text of an `offerloop.toml` and variables such as `OFFERLOOP_PORTS__API=8001`.
+
+        Raises:
+            SettingsError: the text is no TOML; a key is unknown; a value has the wrong type.
+        """
+        try:
+            values: dict[str, Any] = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError("offerloop.toml", str(error), "valid TOML") from error
+        for name, raw in sorted((environment or {}).items()):
+            if name.startswith(PREFIX) and not name.startswith(f"{PREFIX}_"):
+                _put(values, name.removeprefix(PREFIX).lower().split("__"), raw)
+        try:
+            return msgspec.convert(values, cls, strict=False)
+        except msgspec.ValidationError as error:
+            what, _, where = str(error).partition(" - at `")
+            raise SettingsError(where.strip("`$.") or "offerloop.toml", what, "a known key with a value of its type") from error
+
+
+def _put(values: dict[str, Any], path: list[str], raw: str) -> None:
+    for key in path[:-1]:
+        values = values.setdefault(key, {})
+        if not isinstance(values, dict):
+            raise SettingsError(".".join(path), raw, f"`{key}` to be a table")
+    values[path[-1]] = raw.split(",") if path[-1] == "use_cases" else raw

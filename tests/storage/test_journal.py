@@ -1,0 +1,149 @@
+"""The journal: durable groups, works that undo alone, several processes, a full map."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from contracts.errors import InvalidInput, StateRefused, StoreUnavailable
+from storage.journal import Journal, Write
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    opened = Journal(tmp_path / "journal", 2**26)
+    yield opened
+    opened.close()
+
+
+def test_a_record_its_id_and_its_state_are_one(journal: Journal) -> None:
+    def accept(write: Write) -> int:
+        write.put_id("event", "shop", "e1", b"digest")
+        write.put_state("shop", "anna", b"state")
+        return write.append("events", b"record")
+
+    assert journal.write(accept) == 1
+    with journal.read() as read:
+        assert read.get_id("event", "shop", "e1") == b"digest"
+        assert read.get_state("shop", "anna") == b"state"
+        assert list(read.records()) == [(1, "events", b"record")]
+
+
+def test_what_fails_undoes_itself_alone(journal: Journal) -> None:
+    def fail(write: Write) -> None:
+        write.put_id("event", "shop", "bad", b"")
+        write.append("events", b"bad")
+        raise ValueError("no")
+
+    failed = journal.submit(fail)
+    passed = [journal.submit(lambda write: write.append("events", b"good")) for _ in range(3)]
+
+    with pytest.raises(ValueError, match="no"):
+        failed.result()
+    assert [future.result() for future in passed] == [1, 2, 3]
+    with journal.read() as read:
+        assert read.get_id("event", "shop", "bad") is None
+
+
+def test_works_of_one_group_see_each_other(journal: Journal) -> None:
+    def once(write: Write) -> bool:
+        if write.get_id("event", "shop", "same") is not None:
+            return False
+        write.put_id("event", "shop", "same", b"")
+        return True
+
+    assert sorted(future.result() for future in [journal.submit(once) for _ in range(50)]) == [False] * 49 + [True]
+
+
+def test_positions_go_on_behind_a_trim(journal: Journal) -> None:
+    for _ in range(3):
+        journal.write(lambda write: write.append("events", b"x"))
+
+    assert journal.trim(3) == 3
+    assert journal.write(lambda write: write.append("events", b"y")) == 4
+    with journal.read() as read:
+        assert list(read.records(after=3)) == [(4, "events", b"y")]
+
+
+def test_a_full_map_refuses_and_recovers_without_a_restart(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "small", 2**20)
+    accepted = 0
+    with pytest.raises(StoreUnavailable, match="try again"):
+        for accepted in range(1_000):
+            journal.write(lambda write: write.append("events", bytes(5_000)))
+
+    with journal.read() as read:
+        assert read.last_position() == accepted
+    journal.trim(accepted)
+
+    assert journal.write(lambda write: write.append("events", bytes(5_000))) == accepted + 1
+    journal.close()
+
+
+def test_a_closed_journal_says_so(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal", 2**24)
+    journal.close()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        journal.write(lambda write: None)
+
+
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal", 2**24)
+    journal.write(lambda write: write.put_meta("format", b"99"))
+    journal.close()
+    with pytest.raises(StateRefused, match="format"):
+        Journal(tmp_path / "journal", 2**24)
+
+
+def test_an_id_too_long_is_named(journal: Journal) -> None:
+    with pytest.raises(InvalidInput, match="characters"):
+        journal.write(lambda write: write.put_id("event", "shop", "x" * 600, b""))
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from storage.journal import Journal
+journal = Journal(Path(sys.argv[1]), 2**26)
+number = 0
+while True:
+    number += 1
+    def accept(write, number=number):
+        write.put_id("event", sys.argv[2], str(number), b"")
+        return write.append("events", f"{sys.argv[2]} {number}".encode())
+    journal.write(accept)
+    print(number, flush=True)
+"""
+
+
+def test_what_two_killed_processes_acknowledged_is_there(tmp_path: Path) -> None:
+    writers = [
+        subprocess.Popen([sys.executable, "-c", textwrap.dedent(WRITER), str(tmp_path / "journal"), name], stdout=subprocess.PIPE, text=True)
+        for name in ("one", "two")
+    ]
+    acknowledged: dict[str, int] = {}
+    try:
+        for name, writer in zip(("one", "two"), writers, strict=True):
+            assert writer.stdout is not None
+            for _ in range(40):
+                acknowledged[name] = int(writer.stdout.readline())
+    finally:
+        for writer in writers:
+            os.kill(writer.pid, signal.SIGKILL)
+    for name, writer in zip(("one", "two"), writers, strict=True):
+        rest = writer.communicate()[0].split()
+        acknowledged[name] = max([acknowledged[name], *map(int, rest)])
+
+    journal = Journal(tmp_path / "journal", 2**26)
+    with journal.read() as read:
+        records = [record.decode().split() for _, _, record in read.records()]
+    for name, last in acknowledged.items():
+        numbers = [int(number) for writer, number in records if writer == name]
+        assert numbers == list(range(1, len(numbers) + 1))
+        assert len(numbers) >= last
+    journal.close()

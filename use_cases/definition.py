@@ -1,0 +1,126 @@
+"""What a user writes to add a use case: one value of this class, in a folder of `use_cases/`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import import_module
+from typing import Literal
+
+from contracts.catalogue import NO_ACTION, Catalogue
+from contracts.errors import DefinitionError, NotFound
+from contracts.events import EventSchema, EventType
+from decisions.policies import PolicySpec
+from features.definitions import FeatureSet
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeSource:
+    """A table of slowly changing attributes, read with SQL by the flow `features`.
+
+    Its rows come in as events of type `name`, so an `EventType` of that name declares the columns.
+
+    Attributes:
+        name: the event type, and the key in the settings' `attribute_sources` that says where the table is.
+        query: SELECT of `entity_id, valid_from, recorded_at` (integer microseconds, UTC) and the type's fields.
+    """
+
+    name: str
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a candidate must prove before it goes on. Gains are per decision, in the use case's KPI unit.
+
+    Attributes:
+        min_rows: matured decisions of randomised arms needed before any verdict.
+        min_effective: least effective sample size of the weighted estimate.
+        min_gain: lower bounds of the gain over control, and over the champion, must exceed this.
+        confidence: one-sided confidence of those bounds.
+        personalise_confidence: how sure it must be that personalising beats the best single candidate; else that one is released.
+        max_skew: share of rows whose logged features may differ from their recomputation.
+    """
+
+    min_rows: int = 2_000
+    min_effective: float = 200.0
+    min_gain: float = 0.0
+    confidence: float = 0.95
+    personalise_confidence: float = 0.9
+    max_skew: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """How the revenue model is fitted: LightGBM parameters over the defaults, and rounds of boosting."""
+
+    rounds: int = 150
+    params: Mapping[str, float | int | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class UseCase:
+    """One decision to be made well, again and again.
+
+    Attributes:
+        name: the folder's name, which is also the `{use_case}` of the HTTP paths.
+        event_types: what may be sent as events, attribute sources included.
+        baseline: the candidate that control gets.
+        start_policy: before anything is learned. `learned_policy`: over the scores of a learned model.
+        outcome_window_us: how long after a decision an outcome is credited to it; then it is matured.
+        ttl_us: how long an answer may be shown.
+        split: by time, or by a hash of the entity for data without time.
+        reward_unit: of the integer KPI, and `reward_scale` of them make one of what people read (1,000,000 micro-dollars).
+    """
+
+    name: str
+    title: str
+    event_types: Sequence[EventType]
+    feature_set: FeatureSet
+    catalogue: Catalogue
+    start_policy: PolicySpec
+    learned_policy: PolicySpec
+    outcome_window_us: int
+    ttl_us: int
+    attribute_sources: Sequence[AttributeSource] = ()
+    baseline: str = NO_ACTION
+    control_share: float = 0.1
+    learner: Learner = Learner()
+    gate: Gate = Gate()
+    split: Literal["time", "entity"] = "time"
+    reward_unit: str = "dollars"
+    reward_scale: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        if self.baseline not in self.catalogue.index:
+            raise DefinitionError(f"use_cases/{self.name}", f"baseline `{self.baseline}` is no candidate", "Add it to the catalogue.")
+
+    @cached_property
+    def schema(self) -> EventSchema:
+        """The schema of this use case's events."""
+        return EventSchema.build(self.name, self.event_types)
+
+
+def load(name: str) -> UseCase:
+    """The use case of a folder `use_cases/<name>`, which offers it as `USE_CASE`.
+
+    Raises:
+        NotFound: there is no such folder.
+        DefinitionError: it offers no use case of that name.
+    """
+    if not name.isidentifier():
+        raise NotFound("use case", name)
+    try:
+        module = import_module(f"use_cases.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"use_cases.{name}":
+            raise
+        raise NotFound("use case", name) from error
+    use_case = getattr(module, "USE_CASE", None)
+    if not isinstance(use_case, UseCase) or use_case.name != name:
+        raise DefinitionError(f"use_cases/{name}", "offers no use case of that name", f"Let its __init__.py define USE_CASE = UseCase(name={name!r}, …).")
+    return use_case
+
+
+def load_all(names: Sequence[str]) -> dict[str, UseCase]:
+    """The use cases of these names, in order."""
+    return {name: load(name) for name in names}
