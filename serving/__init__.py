@@ -1,0 +1,1 @@
+"""The decision service: what it says over HTTP, how it decides and records, and how Ray Serve runs it."""
