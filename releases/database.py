@@ -1,0 +1,124 @@
+"""The SQLite file of the ledger, stages, traffic plans and inbox: several threads and processes, synced at each commit."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from contracts.errors import StateRefused, StoreUnavailable
+
+FORMAT = 1
+BUSY_S = 10.0
+
+SCHEMA = """
+CREATE TABLE ledger (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, use_case TEXT NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
+    release_id TEXT, reason TEXT NOT NULL, details TEXT NOT NULL, plan TEXT
+) STRICT;
+CREATE INDEX ledger_by_use_case ON ledger (use_case, id);
+CREATE TRIGGER ledger_no_update BEFORE UPDATE ON ledger BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TRIGGER ledger_no_delete BEFORE DELETE ON ledger BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TRIGGER ledger_no_replace BEFORE INSERT ON ledger WHEN EXISTS (SELECT 1 FROM ledger WHERE id = NEW.id)
+    BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TABLE stages (
+    release_id TEXT PRIMARY KEY, use_case TEXT NOT NULL, stage TEXT NOT NULL, digest TEXT NOT NULL,
+    registered_at INTEGER NOT NULL, changed_at INTEGER NOT NULL, ledger_id INTEGER NOT NULL REFERENCES ledger (id)
+) STRICT;
+CREATE TABLE plans (
+    use_case TEXT PRIMARY KEY, version INTEGER NOT NULL, plan TEXT NOT NULL, ledger_id INTEGER NOT NULL REFERENCES ledger (id)
+) STRICT;
+CREATE TABLE inbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, source TEXT NOT NULL, dedupe_key TEXT NOT NULL, payload TEXT NOT NULL,
+    at INTEGER NOT NULL, status TEXT NOT NULL, reason TEXT NOT NULL, run_id TEXT, repeats INTEGER NOT NULL, attempts INTEGER NOT NULL,
+    claimed_by TEXT, lease_until REAL, ended_at INTEGER, UNIQUE (name, dedupe_key)
+) STRICT;
+CREATE INDEX inbox_open ON inbox (id) WHERE status IN ('waiting', 'claimed');
+CREATE TABLE seen_hooks (hook_id TEXT PRIMARY KEY, seen_s REAL NOT NULL) STRICT;
+"""
+
+
+class Database:
+    """One connection to the file, made with its tables when it is not there yet.
+
+    Raises:
+        StateRefused: the file is no database, or of another format.
+        StoreUnavailable: the file stayed locked, or the disk is full or gone.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        try:
+            self._connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        except sqlite3.OperationalError as error:
+            raise StoreUnavailable(str(path), str(error)) from error
+        try:
+            self._open()
+        except sqlite3.OperationalError as error:
+            self._connection.close()
+            raise StoreUnavailable(str(path), str(error)) from error
+        except sqlite3.DatabaseError as error:
+            self._connection.close()
+            raise StateRefused(str(path.parent), f"{path.name} is damaged ({error})", "Put back a copy of it.") from error
+        except StateRefused:
+            self._connection.close()
+            raise
+
+    def _open(self) -> None:
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            self._connection.execute(f"PRAGMA {pragma}")
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            found = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            if found == 0:
+                for statement in _statements(SCHEMA):
+                    self._connection.execute(statement)
+                self._connection.execute(f"PRAGMA user_version = {FORMAT}")
+            elif found != FORMAT:
+                what = f"{self.path.name} has format {found}, this Offerloop knows {FORMAT}"
+                raise StateRefused(str(self.path.parent), what, "Use the Offerloop that wrote it.")
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._connection.rollback()
+            raise
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction that no other writer can come between; durable when the block has ended, undone when it raised."""
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """One snapshot."""
+        with self._transaction("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                self._connection.execute(begin)
+                try:
+                    yield self._connection
+                    self._connection.execute("COMMIT")
+                except BaseException:
+                    self._connection.rollback()
+                    raise
+            except (sqlite3.OperationalError, sqlite3.ProgrammingError) as error:
+                raise StoreUnavailable(self.path.name, str(error)) from error
+
+    def close(self) -> None:
+        """Close the connection; the object is of no use afterwards."""
+        with self._lock:
+            self._connection.close()
+
+
+def _statements(script: str) -> Iterator[str]:
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -1,0 +1,235 @@
+"""The ledger: who changed what, when and why; with it, in the same transactions, each release's stage and the traffic plan."""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from contracts.errors import NotFound, StepRefused
+from contracts.traffic import Stage, TrafficPlan
+from releases.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Who acts, when and why.
+
+    Attributes:
+        actor: a person's name or the flow's.
+        at: the installation's logical time, in microseconds.
+        expected_version: of the traffic plan that the actor looked at; another one refuses the step. None: whatever it is now.
+        details: figures that belong to the reason, JSON-like.
+    """
+
+    actor: str
+    at: int
+    reason: str
+    expected_version: int | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class LedgerRow(msgspec.Struct, frozen=True):
+    """One row of the ledger. `plan` is the traffic plan that the row put in force, if it changed it."""
+
+    id: int
+    at: int
+    use_case: str
+    actor: str
+    action: str
+    release_id: str | None
+    reason: str
+    details: dict[str, Any]
+    plan: TrafficPlan | None
+
+
+class ReleaseRow(msgspec.Struct, frozen=True):
+    """Where a release stands. `ledger_id` names the row that brought it there; `digest` is the bundle's whole digest."""
+
+    release_id: str
+    use_case: str
+    stage: Stage
+    digest: str
+    registered_at: int
+    changed_at: int
+    ledger_id: int
+
+
+class Step:
+    """An open transaction on the ledger: all of what is done through it happens, or nothing."""
+
+    def __init__(self, connection: sqlite3.Connection, use_case: str) -> None:
+        self._connection = connection
+        self.use_case = use_case
+
+    def plan(self) -> TrafficPlan | None:
+        """The traffic plan in force."""
+        return _plan(self._connection, self.use_case)
+
+    def release(self, release_id: str) -> ReleaseRow:
+        """Where a release of this use case stands.
+
+        Raises:
+            NotFound: it was never registered for this use case.
+        """
+        row = _release(self._connection, release_id)
+        if row is None or row.use_case != self.use_case:
+            known = [known.release_id for known in _releases(self._connection, self.use_case)]
+            raise NotFound(f"release of {self.use_case}", release_id, known[-5:])
+        return row
+
+    def registered(self, release_id: str) -> bool:
+        """Whether the release was registered, for any use case."""
+        return _release(self._connection, release_id) is not None
+
+    def plans(self) -> list[LedgerRow]:
+        """The ledger rows that changed the traffic plan, oldest first."""
+        query = "SELECT * FROM ledger WHERE use_case = ? AND plan IS NOT NULL ORDER BY id"
+        return [_ledger_row(row) for row in self._connection.execute(query, (self.use_case,))]
+
+    def append(self, act: Act, action: str, release_id: str | None, plan: TrafficPlan | None = None) -> LedgerRow:
+        """Append a row and, with `plan`, put that plan in force. `at` never runs backwards within a use case.
+
+        Raises:
+            StepRefused: the plan in force is not the one before `plan`, or not the one that the actor looked at.
+        """
+        now = self.plan()
+        version = now.version if now else 0
+        if act.expected_version is not None and act.expected_version != version:
+            refusal = f"the traffic plan is at version {version} now, you looked at {act.expected_version}; look again"
+            raise StepRefused(release_id or "-", action, refusal)
+        if plan is not None and (plan.version != version + 1 or plan.use_case != self.use_case):
+            refusal = f"plan {plan.version} of {plan.use_case} does not follow plan {version} of {self.use_case}"
+            raise StepRefused(release_id or "-", action, refusal)
+        last = self._connection.execute("SELECT max(at) FROM ledger WHERE use_case = ?", (self.use_case,)).fetchone()[0]
+        at = act.at if last is None else max(act.at, last)
+        details = msgspec.json.encode(act.details).decode()
+        text = msgspec.json.encode(plan).decode() if plan else None
+        cursor = self._connection.execute(
+            "INSERT INTO ledger (at, use_case, actor, action, release_id, reason, details, plan) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
+            (at, self.use_case, act.actor, action, release_id, act.reason, details, text),
+        )
+        row = _ledger_row(cursor.fetchone())
+        if plan is not None:
+            self._connection.execute(
+                "INSERT INTO plans VALUES (?, ?, ?, ?) ON CONFLICT (use_case) DO UPDATE SET version = excluded.version, "
+                "plan = excluded.plan, ledger_id = excluded.ledger_id",
+                (self.use_case, plan.version, text, row.id),
+            )
+        return row
+
+    def set_stage(self, release_id: str, stage: Stage, row: LedgerRow, digest: str = "") -> None:
+        """Note where a release stands since a ledger row; the first time also its digest."""
+        self._connection.execute(
+            "INSERT INTO stages VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (release_id) DO UPDATE SET stage = excluded.stage, "
+            "changed_at = excluded.changed_at, ledger_id = excluded.ledger_id",
+            (release_id, self.use_case, stage, digest, row.at, row.at, row.id),
+        )
+
+
+class Ledger:
+    """The ledger of an installation. One object serves several threads; several processes may open the same file.
+
+    Raises:
+        StateRefused: the file is of another format.
+        StoreUnavailable: the file is locked for too long, or the disk is full.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._database = Database(path)
+
+    @contextmanager
+    def step(self, use_case: str) -> Iterator[Step]:
+        """A transaction for several changes at once: durable when the block has ended, undone when it raised."""
+        with self._database.write() as connection:
+            yield Step(connection, use_case)
+
+    def append(self, use_case: str, act: Act, action: str, release_id: str | None = None) -> LedgerRow:
+        """Append a row that changes nothing else, such as a refused bundle or a gate's verdict.
+
+        Raises:
+            StepRefused: `act.expected_version` is not the version of the plan in force.
+        """
+        with self.step(use_case) as step:
+            return step.append(act, action, release_id)
+
+    def set_plan(self, plan: TrafficPlan, act: Act, action: str, release_id: str | None = None) -> LedgerRow:
+        """Put a plan in force with its ledger row, in one transaction.
+
+        Raises:
+            StepRefused: `plan.version` is not one more than the version in force: someone else was faster.
+        """
+        with self.step(plan.use_case) as step:
+            return step.append(act, action, release_id, plan)
+
+    def rows(self, use_case: str | None = None, limit: int = 100, before: int | None = None) -> list[LedgerRow]:
+        """The newest rows, newest first; `before` an id, to page on."""
+        query = "SELECT * FROM ledger WHERE (?1 IS NULL OR use_case = ?1) AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3"
+        with self._database.read() as connection:
+            return [_ledger_row(row) for row in connection.execute(query, (use_case, before, limit))]
+
+    def plan(self, use_case: str) -> TrafficPlan | None:
+        """The traffic plan in force; None before the first release."""
+        with self._database.read() as connection:
+            return _plan(connection, use_case)
+
+    def live_at(self, use_case: str, time_us: int) -> TrafficPlan | None:
+        """The traffic plan that was in force at a moment; None before the first release."""
+        query = "SELECT plan FROM ledger WHERE use_case = ? AND plan IS NOT NULL AND at <= ? ORDER BY id DESC LIMIT 1"
+        with self._database.read() as connection:
+            row = connection.execute(query, (use_case, time_us)).fetchone()
+        return msgspec.json.decode(row[0], type=TrafficPlan) if row else None
+
+    def releases(self, use_case: str) -> list[ReleaseRow]:
+        """All releases of a use case, in the order they were registered."""
+        with self._database.read() as connection:
+            return _releases(connection, use_case)
+
+    def release(self, release_id: str) -> ReleaseRow:
+        """Where a release stands.
+
+        Raises:
+            NotFound: it was never registered.
+        """
+        with self._database.read() as connection:
+            row = _release(connection, release_id)
+        if row is None:
+            raise NotFound("release", release_id)
+        return row
+
+    def stage_of(self, release_id: str) -> Stage:
+        """The stage of a release.
+
+        Raises:
+            NotFound: it was never registered.
+        """
+        return self.release(release_id).stage
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+
+def _plan(connection: sqlite3.Connection, use_case: str) -> TrafficPlan | None:
+    row = connection.execute("SELECT plan FROM plans WHERE use_case = ?", (use_case,)).fetchone()
+    return msgspec.json.decode(row[0], type=TrafficPlan) if row else None
+
+
+def _release(connection: sqlite3.Connection, release_id: str) -> ReleaseRow | None:
+    row = connection.execute("SELECT * FROM stages WHERE release_id = ?", (release_id,)).fetchone()
+    return ReleaseRow(*row) if row else None
+
+
+def _releases(connection: sqlite3.Connection, use_case: str) -> list[ReleaseRow]:
+    query = "SELECT * FROM stages WHERE use_case = ? ORDER BY registered_at, rowid"
+    return [ReleaseRow(*row) for row in connection.execute(query, (use_case,))]
+
+
+def _ledger_row(row: tuple[Any, ...]) -> LedgerRow:
+    number, at, use_case, actor, action, release_id, reason, details, text = row
+    plan = msgspec.json.decode(text, type=TrafficPlan) if text else None
+    return LedgerRow(number, at, use_case, actor, action, release_id, reason, msgspec.json.decode(details), plan)
