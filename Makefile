@@ -1,0 +1,49 @@
+# The one list of tasks. `make demo ARGS="--seed 11"`, `make test ARGS="tests/contracts -x"`, `make target ROW=P14`.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench target test-faults lock
+bin := .venv/bin
+ARGS ?=
+
+help: ## say what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+setup: ## build the environment from the lock, with what the tests need beside it
+	@tools/setup test
+
+demo: ## from nothing to a model that earns: watch the whole loop turn
+	@tools/setup demo
+	@$(bin)/offerloop demo $(ARGS)
+
+test: ## run the tests, with coverage when all of them run
+	@tools/setup test
+	@tools/test $(ARGS)
+
+check: ## format, lint, types, layers
+	@tools/setup code
+	@$(bin)/ruff format --check .
+	@$(bin)/ruff check .
+	@$(bin)/mypy
+	@$(bin)/lint-imports
+
+format: ## put the code into its form
+	@tools/setup code
+	@$(bin)/ruff format .
+	@$(bin)/ruff check --fix .
+
+bench: ## measure every speed row of the targets that can be measured yet
+	@tools/setup test
+	@$(bin)/python -m bench.target --all $(ARGS)
+
+target: ## measure one row of the targets: make target ROW=P14
+	@tools/setup test
+	@$(bin)/python -m bench.target $(ROW) $(ARGS)
+
+test-faults: ## kill, flood and corrupt things, and see that nothing acknowledged is lost
+	@tools/setup test
+	@$(bin)/python -m pytest -m faults tests $(ARGS)
+
+lock: ## write requirements.lock anew from pyproject.toml
+	@tools/setup code
+	@.tools/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements.lock
+	@! grep -n '://' requirements.lock
