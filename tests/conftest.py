@@ -1,0 +1,86 @@
+"""What tests of several folders share: a Spark session, free ports, an environment of its own."""
+
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# why: a machine shared with other work makes Hypothesis' deadlines fail at random; print_blob gives the seed of a failure
+settings.register_profile("offerloop", deadline=None, print_blob=True, max_examples=50)
+settings.load_profile("offerloop")
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SparkSession"]:
+    """The one Spark session of a test run."""
+    if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
+        pytest.skip("Java is missing: Debian's openjdk-17-jre-headless")
+    from pyspark.sql import SparkSession
+
+    folder = tmp_path_factory.mktemp("spark")
+    session = (
+        SparkSession.builder.master("local[2]")
+        .appName("offerloop-tests")
+        .config("spark.ui.enabled", False)
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.driver.memory", "1g")
+        .config("spark.sql.shuffle.partitions", 2)
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.sql.warehouse.dir", str(folder / "warehouse"))
+        .config("spark.local.dir", str(folder / "local"))
+        .getOrCreate()
+    )
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Gives a port of loopback that was free a moment ago, another one each time."""
+    given: set[int] = set()
+
+    def give() -> int:
+        while True:
+            with socket.socket() as listener:
+                listener.bind(("127.0.0.1", 0))
+                port = int(listener.getsockname()[1])
+            if port not in given:
+                given.add(port)
+                return port
+
+    return give
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """An environment for a process of ours: no settings of whoever runs the tests, state in a folder of this test."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("OFFERLOOP_")}
+    return own | {"OFFERLOOP_STATE": str(tmp_path / "state"), "PYTHONUNBUFFERED": "1"}
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of this checkout."""
+    return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared(repository: Path) -> Callable[[str], Path]:
+    """Gives a file or folder beside the checkout that the project does not ship; skips, by name and reason, where it is absent."""
+
+    def find(name: str) -> Path:
+        path = repository.parent / "shared" / name
+        if not path.exists():
+            pytest.skip(f"../shared/{name} is absent")
+        return path
+
+    return find
