@@ -2,25 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from contracts.catalogue import Catalogue
 from contracts.errors import DefinitionError
-
-Floats: TypeAlias = NDArray[np.float64]
-Positions: TypeAlias = NDArray[np.int64]
+from decisions.matrix import Floats, Positions
 
 
 class PolicySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A policy as it is written down: in a use case, and in a bundle's `policy.json`.
 
     Attributes:
-        kind: `uniform` over the eligible; `greedy`, the best score; `epsilon_greedy`, the best score but for a share `epsilon` spread evenly
-            over all eligible; `ranked`, a rule of the business: the first eligible candidate of `order`, whatever the scores.
+        kind: `uniform` over the eligible; `greedy`, the best score; `epsilon_greedy`, the best score but for a share `epsilon` spread
+            evenly over all eligible; `ranked`, a rule of the business: the first eligible candidate of `order`, whatever the scores.
         epsilon: for `epsilon_greedy`, and for `ranked` where the rule shall explore.
         order: candidate ids for `ranked`, best first; the rest follow in catalogue order.
 

@@ -1,0 +1,137 @@
+"""Which candidates may be shown to an entity now: rules compiled once a release, checked by bit masks."""
+
+import operator
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from contracts.catalogue import NO_ACTION, Catalogue, Rule
+from contracts.errors import DefinitionError
+from decisions.matrix import FeatureColumns, Positions
+
+_MOST_CACHED = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class EligibleSet:
+    """Eligible candidates in catalogue order: at least one, their ids and positions. Shared between decisions: not to be written to."""
+
+    ids: tuple[str, ...]
+    positions: Positions
+
+
+@dataclass(frozen=True, slots=True)
+class _Condition:
+    column: int
+    holds: Callable[[Any, Any], bool]
+    value: object
+    keeps: int
+
+
+class Eligibility:
+    """The compiled rules of a catalogue over a feature set.
+
+    A candidate is eligible when all its rules hold and its cool-down is over. The fallback always is, whatever its rules: "no action" where
+    the catalogue has it, else the baseline.
+
+    Attributes:
+        cools_down: whether any candidate has a cool-down, so that last shown times are needed at all.
+
+    Raises:
+        DefinitionError: a rule names an unknown feature or category, or compares a category by size, or a number with text.
+    """
+
+    def __init__(self, catalogue: Catalogue, features: FeatureColumns, baseline: str) -> None:
+        self._ids = tuple(candidate.candidate_id for candidate in catalogue.candidates)
+        self._all = (1 << len(self._ids)) - 1
+        self._fallback = 1 << catalogue.index[NO_ACTION if NO_ACTION in catalogue.index else baseline]
+        self._conditions = _compile(catalogue, features, self._all)
+        self._cooldowns = {
+            candidate.candidate_id: (candidate.cooldown_us, self._all ^ (1 << position))
+            for position, candidate in enumerate(catalogue.candidates)
+            if candidate.cooldown_us
+        }
+        self._sets: dict[int, EligibleSet] = {}
+        self.cools_down = bool(self._cooldowns)
+
+    def eligible(self, values: Sequence[float], shown: Mapping[str, int], now_us: int) -> EligibleSet:
+        """The eligible candidates.
+
+        Args:
+            values: of all features, in the feature set's order.
+            shown: when each candidate was last shown to the entity.
+            now_us: the moment of the decision.
+        """
+        alive = self._all
+        for condition in self._conditions:
+            if not condition.holds(values[condition.column], condition.value):
+                alive &= condition.keeps
+        if self._cooldowns:
+            for candidate_id, last_us in shown.items():
+                cooldown = self._cooldowns.get(candidate_id)
+                if cooldown is not None and now_us - last_us < cooldown[0]:
+                    alive &= cooldown[1]
+        alive |= self._fallback
+        return self._sets.get(alive) or self._expand(alive)
+
+    def _expand(self, alive: int) -> EligibleSet:
+        positions = [position for position in range(len(self._ids)) if alive >> position & 1]
+        expanded = EligibleSet(tuple(self._ids[position] for position in positions), np.array(positions, dtype=np.int64))
+        if len(self._sets) >= _MOST_CACHED:
+            self._sets.clear()
+        self._sets[alive] = expanded
+        return expanded
+
+
+def _compile(catalogue: Catalogue, features: FeatureColumns, everyone: int) -> tuple[_Condition, ...]:
+    asking: dict[Rule, int] = {}
+    for position, candidate in enumerate(catalogue.candidates):
+        for rule in candidate.rules:
+            asking[rule] = asking.get(rule, 0) | 1 << position
+    return tuple(_condition(rule, features, everyone ^ asked) for rule, asked in asking.items())
+
+
+def _condition(rule: Rule, features: FeatureColumns, keeps: int) -> _Condition:
+    where = f"rule {rule.feature} {rule.op} {rule.value!r}"
+    if rule.feature not in features.names:
+        raise DefinitionError(where, "names no feature of the feature set", f"Known: {', '.join(features.names)}.")
+    categories = features.categories.get(rule.feature) or None
+    if isinstance(rule.value, tuple) != (rule.op in ("in", "not in")):
+        raise DefinitionError(where, "is malformed", "`in` and `not in` take a list, the others one value.")
+    if categories is None and (isinstance(rule.value, str | tuple)):
+        raise DefinitionError(where, f"compares the number `{rule.feature}` with text", "Compare it with a number.")
+    if categories is not None and rule.op in ("<", "<=", ">=", ">"):
+        raise DefinitionError(where, f"compares the category `{rule.feature}` by size", "Use ==, !=, in or not in.")
+    value = rule.value if categories is None else _codes(where, rule.value, categories)
+    return _Condition(features.names.index(rule.feature), _OPERATORS[rule.op], value, keeps)
+
+
+def _codes(where: str, value: object, categories: Sequence[str]) -> float | frozenset[float]:
+    names = value if isinstance(value, tuple) else (value,)
+    unknown = [name for name in names if name not in categories]
+    if unknown:
+        raise DefinitionError(where, f"names the unknown category {unknown}", f"Known: {', '.join(categories)}.")
+    codes = frozenset(float(categories.index(str(name))) for name in names)
+    return codes if isinstance(value, tuple) else next(iter(codes))
+
+
+def _in(value: float, values: Container[float]) -> bool:
+    return value in values
+
+
+def _not_in(value: float, values: Container[float]) -> bool:
+    return value not in values
+
+
+_OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">=": operator.ge,
+    ">": operator.gt,
+    "in": _in,
+    "not in": _not_in,
+}

@@ -1,0 +1,202 @@
+"""Record: what was decided, what happened and what followed, once each, in the transaction that makes it visible.
+
+An id that comes again with the same content changes nothing; with other content it is a conflict.
+"""
+
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import TypeAlias
+
+import msgspec
+
+from contracts.errors import Conflict, InvalidInput
+from contracts.records import (
+    Decision,
+    Event,
+    FieldValue,
+    Outcome,
+    Quarantined,
+    ShadowScore,
+    StoredEvent,
+    event_of_decision,
+    event_of_outcome,
+)
+from contracts.tables import DECISIONS, EVENTS, OUTCOMES, QUARANTINE, SHADOW
+from decisions.decide import DecisionRequest
+from storage.journal import Read, Write
+
+ApplyEvent: TypeAlias = Callable[[bytes | None, Event], tuple[bytes, int]]
+"""Lets an entity's online state see an event: (state, event without `seq`) to (new state, the event's `seq`)."""
+
+DECISION = "decision"
+EVENT = "event"
+OUTCOME = "outcome"
+
+
+class SentOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An outcome as it is sent. Without `event_time` it happened when it came in."""
+
+    outcome_id: str
+    decision_id: str
+    reward: int
+    event_time: int | None = None
+    kind: str = ""
+
+
+def stored_decision(read: Read, use_case: str, decision_id: str) -> Decision | None:
+    """The decision that was given under an id, or None."""
+    found = read.get_id(DECISION, use_case, decision_id)
+    return None if found is None else _DECISIONS.decode(found)
+
+
+def answered(read: Read, request: DecisionRequest) -> Decision | None:
+    """The decision that a request was answered with before, or None.
+
+    Raises:
+        Conflict: its id was answered for another question.
+    """
+    found = stored_decision(read, request.use_case, request.decision_id)
+    if found is not None and found.request_digest != request.digest():
+        raise Conflict(DECISION, request.decision_id)
+    return found
+
+
+def record_decision(write: Write, decision: Decision, apply_event: ApplyEvent) -> Decision:
+    """Keep a decision, and let the entity's features see it.
+
+    Returns:
+        The decision with its `seq`; or the one that was kept first under this id for the same question.
+
+    Raises:
+        Conflict: the id was answered for another question.
+        InvalidInput: the id is too long.
+    """
+    found = stored_decision(write, decision.use_case, decision.decision_id)
+    if found is not None:
+        if found.request_digest != decision.request_digest:
+            raise Conflict(DECISION, decision.decision_id)
+        return found
+    seq = _apply(write, decision.use_case, event_of_decision(decision), apply_event)
+    kept = msgspec.structs.replace(decision, seq=seq)
+    content = _ENCODER.encode(kept)
+    write.put_id(DECISION, kept.use_case, kept.decision_id, content)
+    write.append(DECISIONS, content)
+    return kept
+
+
+def make_event(
+    event_id: str,
+    entity_id: str,
+    type_name: str,
+    event_time: int,
+    fields: dict[str, FieldValue],
+    *,
+    ingested_time: int,
+    loaded_at: int | None = None,
+    simulated: bool = False,
+) -> Event:
+    """An event as accepted: its time clamped to its ingestion, the original kept; `seq` 0, which the store replaces.
+
+    Example:
+        >>> late = make_event("e-1", "p-1", "login", 12, {}, ingested_time=10)
+        >>> late.event_time, late.original_time
+        (10, 12)
+    """
+    return Event(
+        event_id=event_id,
+        entity_id=entity_id,
+        type=type_name,
+        event_time=min(event_time, ingested_time),
+        ingested_time=ingested_time,
+        seq=0,
+        fields=fields,
+        original_time=event_time if event_time > ingested_time else None,
+        loaded_at=loaded_at,
+        simulated=simulated,
+    )
+
+
+def record_event(write: Write, use_case: str, event: Event, apply_event: ApplyEvent) -> bool:
+    """Keep an event, and let the entity's features see it.
+
+    Returns:
+        Whether it is new; False for one that was kept before.
+
+    Raises:
+        Conflict: its id was accepted with other content.
+        InvalidInput: its id is too long.
+    """
+    sent_time = event.event_time if event.original_time is None else event.original_time
+    if not _is_new(write, EVENT, use_case, event.event_id, (event.entity_id, event.type, sent_time, event.fields)):
+        return False
+    seq = _apply(write, use_case, event, apply_event)
+    write.append(EVENTS, _ENCODER.encode(StoredEvent(use_case, msgspec.structs.replace(event, seq=seq))))
+    return True
+
+
+def record_outcome(
+    write: Write, use_case: str, sent: SentOutcome, apply_event: ApplyEvent, *, ingested_time: int, simulated: bool = False
+) -> bool:
+    """Keep an outcome, credited to its decision's entity, and let the entity's features see it.
+
+    Returns:
+        Whether it is new; False for one that was kept before.
+
+    Raises:
+        Conflict: its id was accepted with other content.
+        InvalidInput: its decision is not known, or later than it; its id is too long.
+    """
+    decision = stored_decision(write, use_case, sent.decision_id)
+    if decision is None:
+        raise InvalidInput("decision_id", f"is {sent.decision_id!r}, which was never answered", "the id of a decision of this use case")
+    event_time = ingested_time if sent.event_time is None else sent.event_time
+    if event_time < decision.decided_at:
+        raise InvalidInput("event_time", f"is {event_time}", f"a time not before the decision's, {decision.decided_at}")
+    if not _is_new(write, OUTCOME, use_case, sent.outcome_id, (sent.decision_id, sent.reward, sent.event_time, sent.kind)):
+        return False
+    outcome = Outcome(
+        outcome_id=sent.outcome_id,
+        decision_id=sent.decision_id,
+        entity_id=decision.entity_id,
+        use_case=use_case,
+        reward=sent.reward,
+        event_time=event_time,
+        ingested_time=ingested_time,
+        seq=0,
+        kind=sent.kind,
+        simulated=simulated,
+    )
+    seq = _apply(write, use_case, event_of_outcome(outcome), apply_event)
+    write.append(OUTCOMES, _ENCODER.encode(msgspec.structs.replace(outcome, seq=seq)))
+    return True
+
+
+def record_shadow(write: Write, score: ShadowScore) -> None:
+    """Keep what a release in the shadow would have done."""
+    write.append(SHADOW, _ENCODER.encode(score))
+
+
+def record_quarantined(write: Write, entry: Quarantined) -> None:
+    """Keep what was not taken, with the reason, so that nothing is dropped silently."""
+    write.append(QUARANTINE, _ENCODER.encode(entry))
+
+
+def _apply(write: Write, use_case: str, event: Event, apply_event: ApplyEvent) -> int:
+    state, seq = apply_event(write.get_state(use_case, event.entity_id), event)
+    write.put_state(use_case, event.entity_id, state)
+    return seq
+
+
+def _is_new(write: Write, kind: str, use_case: str, identifier: str, content: object) -> bool:
+    digest = blake2b(_ENCODER.encode(content), digest_size=16).digest()
+    found = write.get_id(kind, use_case, identifier)
+    if found is None:
+        write.put_id(kind, use_case, identifier, digest)
+        return True
+    if found != digest:
+        raise Conflict(kind, identifier)
+    return False
+
+
+_ENCODER = msgspec.msgpack.Encoder(order="deterministic")
+_DECISIONS = msgspec.msgpack.Decoder(Decision)
