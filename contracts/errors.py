@@ -52,6 +52,13 @@ class Unauthorized(OfferloopError):
         super().__init__(f"{what}. Send the installation's key as `Authorization: Bearer KEY`.")
 
 
+class Forbidden(OfferloopError):
+    """A key that holds, but not for this."""
+
+    def __init__(self, key: str, scope: str) -> None:
+        super().__init__(f"key `{key}` has no scope `{scope}`. Make a key that has it.")
+
+
 class TooLarge(OfferloopError):
     """A request is larger than is taken."""
 
@@ -64,6 +71,21 @@ class StoreUnavailable(OfferloopError):
 
     def __init__(self, store: str, cause: str) -> None:
         super().__init__(f"{store} cannot take a record now ({cause}). Nothing was kept; try again.")
+
+
+class RequestFailed(OfferloopError):
+    """The API answered with a problem that asking again does not mend, or did not answer for as long as was waited.
+
+    Attributes:
+        status: the HTTP status; 0 when there was no answer.
+        field: the field that is to blame, where the answer names one.
+    """
+
+    def __init__(self, what: str, status: int, detail: str, field: str | None = None) -> None:
+        super().__init__(f"{what}: {f'status {status}: ' if status else ''}{detail}")
+        self.status = status
+        self.detail = detail
+        self.field = field
 
 
 class StateRefused(OfferloopError):
