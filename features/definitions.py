@@ -267,8 +267,8 @@ class FeatureSet(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=T
     def _plain(self) -> Any:
         plain = msgspec.to_builtins(self)
         for feature in plain["features"]:
-            if math.isnan(feature["default"]):
-                feature["default"] = None
+            default = float(feature["default"])
+            feature["default"] = None if math.isnan(default) else default
         return plain
 
 

@@ -1,0 +1,200 @@
+"""A feature set prepared for reading online: what shares a filter or a window is looked up once."""
+
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from contracts.events import INT64_MAX
+from contracts.records import FieldValue
+from features.definitions import UNKNOWN_CATEGORY, Aggregate, Attribute, Derived, FeatureSet, Request, Where, hop_us
+from features.expressions import columns
+from features.scalar import Function, build
+
+_LONG = 256
+
+_COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">=": operator.ge,
+    ">": operator.gt,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where a feature goes in the row, and how a value becomes its number."""
+
+    position: int
+    field: str
+    codes: Mapping[str, float]
+    max_age_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPlan:
+    """The aggregates over one window of one filter: those of a field's values, and those that need the times alone."""
+
+    window_us: int
+    hop_us: int
+    values: Sequence[tuple[Output, Callable[[Sequence[Any]], Any]]]
+    counts: Sequence[Output]
+    recencies: Sequence[Output]
+
+
+@dataclass(frozen=True, slots=True)
+class FilterPlan:
+    """The windows over the events of one type that pass one filter; each condition is a field and a test of its values."""
+
+    conditions: Sequence[tuple[str, Callable[[FieldValue], bool]]]
+    longest_us: int
+    windows: Sequence[WindowPlan]
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePlan:
+    """All that is read from the events of one type."""
+
+    type: str
+    filters: Sequence[FilterPlan]
+    attributes: Sequence[Output]
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedPlan:
+    """A derived feature: its place, its function, its inputs' places."""
+
+    position: int
+    function: Function
+    inputs: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A feature set prepared for reading; `defaults` in its order."""
+
+    names: tuple[str, ...]
+    defaults: Sequence[float]
+    sources: Sequence[SourcePlan]
+    requests: Sequence[tuple[int, Request]]
+    derived: Sequence[DerivedPlan]
+
+
+def prepare(feature_set: FeatureSet) -> Plan:
+    """The plan of a feature set."""
+    positions = {name: position for position, name in enumerate(feature_set.names)}
+    sources: dict[str, list[Aggregate | Attribute]] = {}
+    requests, derived = [], []
+    for position, feature in enumerate(feature_set.features):
+        match feature:
+            case Aggregate() | Attribute():
+                sources.setdefault(feature.source, []).append(feature)
+            case Request():
+                requests.append((position, feature))
+            case Derived():
+                inputs = [positions[name] for name in columns(feature.expression)]
+                derived.append(DerivedPlan(position, build(feature.expression, positions), inputs))
+    return Plan(
+        names=feature_set.names,
+        defaults=[float(feature.default) for feature in feature_set.features],
+        sources=[_source(name, features, positions) for name, features in sources.items()],
+        requests=requests,
+        derived=derived,
+    )
+
+
+def request_value(feature: Request, value: object) -> float | None:
+    """The number of a value of the request's context; none where it is missing or of the wrong kind."""
+    if feature.categories:
+        return _code(feature.categories, value) if isinstance(value, str) else None
+    if not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number + 0.0 if math.isfinite(number) else None
+
+
+def _code(categories: Sequence[str], value: str) -> float:
+    return float(categories.index(value)) if value in categories else UNKNOWN_CATEGORY
+
+
+def _source(name: str, features: Sequence[Aggregate | Attribute], positions: Mapping[str, int]) -> SourcePlan:
+    filters: dict[tuple[Where, ...], dict[int, list[Aggregate]]] = {}
+    attributes = []
+    for feature in features:
+        if isinstance(feature, Attribute):
+            attributes.append(_output(feature, positions))
+        else:
+            filters.setdefault(feature.where, {}).setdefault(feature.window_us, []).append(feature)
+    return SourcePlan(
+        name,
+        [
+            FilterPlan(
+                [(condition.field, _test(condition)) for condition in where],
+                max(windows),
+                [_window(window_us, members, positions) for window_us, members in windows.items()],
+            )
+            for where, windows in filters.items()
+        ],
+        attributes,
+    )
+
+
+def _window(window_us: int, features: Sequence[Aggregate], positions: Mapping[str, int]) -> WindowPlan:
+    outputs = {
+        kind: [_output(feature, positions) for feature in features if feature.aggregate == kind] for kind in ("count", "seconds_since_last")
+    }
+    values = [(_output(feature, positions), _REDUCE[feature.aggregate]) for feature in features if feature.aggregate in _REDUCE]
+    return WindowPlan(window_us, hop_us(window_us), values, outputs["count"], outputs["seconds_since_last"])
+
+
+def _output(feature: Aggregate | Attribute, positions: Mapping[str, int]) -> Output:
+    codes = {text: float(code) for code, text in enumerate(feature.categories)}
+    return Output(positions[feature.name], feature.field or "", codes, feature.max_age_us)
+
+
+def _test(condition: Where) -> Callable[[FieldValue], bool]:
+    value = condition.value
+    if isinstance(value, tuple):
+        members = frozenset(value)
+        if condition.op == "in":
+            return lambda found: found in members
+        return lambda found: found is not None and found not in members
+    compare = _COMPARE[condition.op]
+    return lambda found: found is not None and compare(found, value)
+
+
+def _sum(values: Sequence[int]) -> float:
+    if len(values) < _LONG:
+        total = sum(values)
+    else:
+        # The halves of up to 2**31 values cannot overflow 64 bits, their sum can.
+        whole = np.asarray(values, dtype=np.int64)
+        total = (int((whole >> 32).sum()) << 32) + int((whole & 0xFFFFFFFF).sum())
+    return float(max(-INT64_MAX, min(INT64_MAX, total)))
+
+
+def _mean(values: Sequence[int]) -> float:
+    return _sum(values) / float(len(values))
+
+
+def _distinct(values: Sequence[FieldValue]) -> int:
+    return len(set(values))
+
+
+_REDUCE: Mapping[str, Callable[[Sequence[Any]], Any]] = {
+    "sum": _sum,
+    "mean": _mean,
+    "min": min,
+    "max": max,
+    "first": operator.itemgetter(0),
+    "last": operator.itemgetter(-1),
+    "distinct": _distinct,
+}
