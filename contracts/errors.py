@@ -88,6 +88,13 @@ class RequestFailed(OfferloopError):
         self.field = field
 
 
+class NotReady(OfferloopError):
+    """Nothing can be answered yet; the caller may try again."""
+
+    def __init__(self, what: str, waiting_for: str) -> None:
+        super().__init__(f"{what} is not ready: {waiting_for}. Try again.")
+
+
 class StateRefused(OfferloopError):
     """The state folder is of another format or another kind of installation than the one asked for."""
 
@@ -123,6 +130,13 @@ class ServiceFailed(OfferloopError):
 
     def __init__(self, service: str, what: str, log: str) -> None:
         super().__init__(f"service {service} {what}. Its log: {log}")
+
+
+class PeerFailed(OfferloopError):
+    """A server that is not part of the installation did not answer, or refused."""
+
+    def __init__(self, peer: str, address: str, cause: str) -> None:
+        super().__init__(f"{peer} at {address} did not do what was asked: {cause}. See that it runs there, and that the key is right.")
 
 
 class ToolMissing(OfferloopError):

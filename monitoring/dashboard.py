@@ -1,0 +1,258 @@
+"""The Grafana dashboard of an installation, built from the table of metrics."""
+
+from collections.abc import Iterator
+
+from contracts.metrics import (
+    ACCEPTED,
+    ACTIONS,
+    DECISIONS,
+    DEGRADED,
+    FEATURE_AGE_SECONDS,
+    FORECAST,
+    GAIN,
+    INBOX_ROWS,
+    MATURED,
+    MONITOR_AGE_SECONDS,
+    PLAN_VERSION,
+    QUARANTINED,
+    RELEASES,
+    RELEASES_REFUSED,
+    REPLICA_PLAN_VERSION,
+    REQUEST_SECONDS,
+    REQUESTS,
+    REWARD,
+    SERVICE_UP,
+    SHADOW_SCORED,
+    SKEW_ROWS,
+    TABLE_AGE_SECONDS,
+    TABLE_ROWS,
+    TRAFFIC_SHARE,
+    Metric,
+)
+from monitoring.panels import DATA_SOURCE, Json, Panel, Query, figure, lay_out
+
+UID = "offerloop"
+TITLE = "Offerloop"
+FOLDER_UID = "offerloop"
+CHOSEN = 'use_case=~"$use_case"'
+
+
+def _rate(metric: Metric, by: str = "", where: str = CHOSEN) -> str:
+    grouped = f"sum by ({by})" if by else "sum"
+    return f"{grouped} (rate({metric.series}{{{where}}}[$__rate_interval]))"
+
+
+def _or_none(expression: str) -> str:
+    """Zero where nothing of the kind ever happened."""
+    return f"{expression} or on() vector(0)"
+
+
+def _quantile(share: float, metric: Metric, where: str) -> str:
+    return f"histogram_quantile({share}, sum by (le) (rate({metric.series}_bucket{{{where}}}[$__rate_interval])))"
+
+
+def _share(part: str, whole: str) -> str:
+    return f"({_or_none(part)}) / clamp_min({_or_none(whole)}, 1e-9)"
+
+
+_FAILED = _rate(REQUESTS, where='status=~"5.."')
+_DECIDING = 'route="decisions"'
+
+NOW = (
+    figure("Decisions", "New decisions a second.", _or_none(_rate(DECISIONS)), "reqps"),
+    figure(
+        "Slow answers",
+        "99 of 100 decisions are answered within.",
+        _quantile(0.99, REQUEST_SECONDS, _DECIDING),
+        "s",
+        ((0.1, "orange"), (0.5, "red")),
+    ),
+    figure(
+        "Failed",
+        "Share of requests answered with a status from 500.",
+        _share(_FAILED, _rate(REQUESTS, where="")),
+        "percentunit",
+        ((0.001, "red"),),
+    ),
+    figure(
+        "Degraded",
+        "Share of decisions not made as declared.",
+        _share(_rate(DEGRADED), _rate(DECISIONS)),
+        "percentunit",
+        ((0.01, "orange"), (0.1, "red")),
+    ),
+    figure("Replicas", "Processes that answer.", f"max(count by (use_case) ({REPLICA_PLAN_VERSION.series})) or vector(0)"),
+    figure("Down", "Services of the installation that do not run.", f"count({SERVICE_UP.series} == 0) or vector(0)", limits=((1, "red"),)),
+)
+
+ANSWERS = (
+    Panel(
+        "Decisions by arm",
+        "New decisions a second.",
+        (Query(_or_none(_rate(DECISIONS, "use_case, arm")), "{{use_case}} {{arm}}"),),
+        unit="reqps",
+    ),
+    Panel(
+        "Latency of a decision",
+        "From the request's last byte to its answer, the durable log included.",
+        tuple(Query(_quantile(share, REQUEST_SECONDS, _DECIDING), f"p{share * 100:.0f}") for share in (0.5, 0.95, 0.99)),
+        unit="s",
+    ),
+    Panel("Answers by status", "Requests a second.", (Query(_or_none(_rate(REQUESTS, "status", where="")), "{{status}}"),), unit="reqps"),
+    Panel(
+        "Degraded decisions",
+        "By reason, a second.",
+        (Query(_or_none(_rate(DEGRADED, "use_case, reason")), "{{use_case}} {{reason}}"),),
+        unit="reqps",
+    ),
+    Panel(
+        "Age of features",
+        "Age of the oldest feature of a decision, on the installation's clock.",
+        tuple(Query(_quantile(share, FEATURE_AGE_SECONDS, CHOSEN), f"p{share * 100:.0f}") for share in (0.5, 0.95)),
+        unit="s",
+    ),
+    Panel("Actions", "What was decided, a second.", (Query(_or_none(_rate(ACTIONS, "action")), "{{action}}"),), unit="reqps", stacked=True),
+)
+
+MONEY = (
+    Panel(
+        "Reward a decision",
+        "Mean of matured decisions by arm and release, with the 95 % interval clustered by entity, in the use case's unit.",
+        (Query(f"{REWARD.series}{{{CHOSEN}}}", "{{arm}} {{release_id}} {{bound}}"),),
+        width=12,
+    ),
+    Panel(
+        "Gain over control",
+        "Mean reward a decision above control's, with its interval: clear of zero, it earns.",
+        (Query(f"{GAIN.series}{{{CHOSEN}}}", "{{arm}} {{release_id}} {{bound}}"),),
+        width=12,
+    ),
+    Panel(
+        "Forecast against what came",
+        "The value that the gate foresaw for a release, and the reward of its arms since.",
+        (
+            Query(f"{FORECAST.series}{{{CHOSEN}}}", "forecast {{release_id}} {{bound}}"),
+            Query(f'{REWARD.series}{{{CHOSEN},bound="estimate"}}', "came {{arm}} {{release_id}}"),
+        ),
+        width=12,
+    ),
+    Panel(
+        "Matured decisions", "Those whose reward is final.", (Query(f"{MATURED.series}{{{CHOSEN}}}", "{{arm}} {{release_id}}"),), width=12
+    ),
+)
+
+RELEASED = (
+    Panel(
+        "Traffic",
+        "Share of all entities.",
+        (Query(f"{TRAFFIC_SHARE.series}{{{CHOSEN}}}", "{{arm}} {{release_id}}"),),
+        unit="percentunit",
+        stacked=True,
+    ),
+    Panel(
+        "Traffic plan",
+        "Version in the ledger, and the lowest and highest that a replica serves: apart for a second after a change.",
+        (
+            Query(f"{PLAN_VERSION.series}{{{CHOSEN}}}", "{{use_case}} ledger"),
+            Query(f"min by (use_case) ({REPLICA_PLAN_VERSION.series}{{{CHOSEN}}}) or on() vector(0)", "{{use_case}} lowest"),
+            Query(f"max by (use_case) ({REPLICA_PLAN_VERSION.series}{{{CHOSEN}}}) or on() vector(0)", "{{use_case}} highest"),
+        ),
+    ),
+    Panel(
+        "Releases by stage", "Where all releases stand.", (Query(f"{RELEASES.series}{{{CHOSEN}}}", "{{use_case}} {{stage}}"),), stacked=True
+    ),
+    Panel(
+        "In the shadow",
+        "Decisions a second that a release in the shadow scored, and bundles refused by replicas.",
+        (
+            Query(_or_none(_rate(SHADOW_SCORED, "use_case, release_id")), "scored {{release_id}}"),
+            Query(
+                _or_none(f"sum by (use_case) (increase({RELEASES_REFUSED.series}{{{CHOSEN}}}[$__rate_interval]))"), "refused {{use_case}}"
+            ),
+        ),
+    ),
+)
+
+DATA = (
+    Panel(
+        "Accepted",
+        "Events and outcomes a second.",
+        (Query(_or_none(_rate(ACCEPTED, "use_case, kind")), "{{use_case}} {{kind}}"),),
+        unit="reqps",
+    ),
+    Panel(
+        "Quarantined",
+        "Events and outcomes a second.",
+        (Query(_or_none(_rate(QUARANTINED, "use_case, kind")), "{{use_case}} {{kind}}"),),
+        unit="reqps",
+    ),
+    Panel(
+        "Skew",
+        "Decisions whose features were recomputed, and those that differed.",
+        (Query(f"{SKEW_ROWS.series}{{{CHOSEN}}}", "{{use_case}} {{result}}"),),
+    ),
+    Panel(
+        "Age of tables",
+        "Since the newest row, on the installation's clock.",
+        (Query(f"{TABLE_AGE_SECONDS.series}{{{CHOSEN}}}", "{{use_case}} {{table}}"),),
+        unit="s",
+    ),
+    Panel("Rows of tables", "What was drained so far.", (Query(f"{TABLE_ROWS.series}{{{CHOSEN}}}", "{{use_case}} {{table}}"),)),
+    Panel("Triggers", "Rows of the inbox by what became of them.", (Query(INBOX_ROWS.series, "{{status}}"),)),
+    Panel("Services", "1 while it runs.", (Query(SERVICE_UP.series, "{{service}}"),)),
+    Panel("Age of the measurements", "Since the flow `monitor` last ran.", (Query(MONITOR_AGE_SECONDS.series, "age"),), unit="s"),
+)
+
+CHANGED = f"changes({PLAN_VERSION.series}{{{CHOSEN}}}[2m]) > 0"
+"""True around each change of the traffic plan: a release going live, growing, or being rolled back."""
+
+
+def dashboard() -> Json:
+    """The dashboard, as Grafana takes it."""
+    changes = {
+        "name": "Releases",
+        "datasource": dict(DATA_SOURCE),
+        "enable": True,
+        "hide": False,
+        "iconColor": "purple",
+        "expr": CHANGED,
+        "step": "30s",
+        "titleFormat": "Traffic plan of {{use_case}} changed",
+        "tagKeys": "use_case",
+    }
+    chosen = {
+        "name": "use_case",
+        "label": "Use case",
+        "type": "query",
+        "datasource": dict(DATA_SOURCE),
+        "query": f"label_values({PLAN_VERSION.series}, use_case)",
+        "definition": f"label_values({PLAN_VERSION.series}, use_case)",
+        "refresh": 2,
+        "multi": True,
+        "includeAll": True,
+        "allValue": ".*",
+        "current": {"selected": True, "text": "All", "value": "$__all"},
+    }
+    rows = {"Now": NOW, "Answers": ANSWERS, "Money": MONEY, "Releases": RELEASED, "Data and services": DATA}
+    return {
+        "uid": UID,
+        "title": TITLE,
+        "description": "What Offerloop decides, what came of it, which release serves, and what runs.",
+        "tags": ["offerloop"],
+        "timezone": "utc",
+        "editable": True,
+        "graphTooltip": 1,
+        "time": {"from": "now-1h", "to": "now"},
+        "refresh": "10s",
+        "schemaVersion": 42,
+        "panels": lay_out(rows),
+        "templating": {"list": [chosen]},
+        "annotations": {"list": [changes]},
+    }
+
+
+def expressions(board: Json) -> Iterator[tuple[str, str]]:
+    """Title and expression of every query of a dashboard's panels."""
+    for panel in board["panels"]:
+        for target in panel.get("targets", ()):
+            yield panel["title"], target["expr"]
