@@ -7,6 +7,7 @@ from contracts.metrics import (
     ACTIONS,
     DECISIONS,
     DEGRADED,
+    DUPLICATES,
     FEATURE_AGE_SECONDS,
     FORECAST,
     GAIN,
@@ -176,8 +177,11 @@ RELEASED = (
 DATA = (
     Panel(
         "Accepted",
-        "Events and outcomes a second.",
-        (Query(_or_none(_rate(ACCEPTED, "use_case, kind")), "{{use_case}} {{kind}}"),),
+        "Events and outcomes a second, and those that had come before.",
+        (
+            Query(_or_none(_rate(ACCEPTED, "use_case, kind")), "{{use_case}} {{kind}}"),
+            Query(_or_none(_rate(DUPLICATES, "use_case, kind")), "{{use_case}} {{kind}} again"),
+        ),
         unit="reqps",
     ),
     Panel(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from grafana_client import GrafanaApi
+from grafana_client.api import GrafanaApi
 from grafana_client.client import GrafanaClientError, GrafanaException
 from niquests.exceptions import RequestException
 
@@ -84,11 +84,11 @@ def _apply_folder(api: GrafanaApi) -> Applied:
 def _apply_dashboard(api: GrafanaApi) -> Applied:
     wanted = dashboard()
     answer = _found(lambda: api.dashboard.get_dashboard(wanted["uid"]))
-    found = None if answer is None else answer["dashboard"]
-    if found is None or not _holds(found, wanted):
+    found = None if answer is None else {**answer["dashboard"], "folderUid": answer["meta"].get("folderUid")}
+    if found is None or not _holds(found, wanted | {"folderUid": FOLDER_UID}):
         command = {"dashboard": wanted, "folderUid": FOLDER_UID, "overwrite": True, "message": "offerloop monitoring apply"}
         api.dashboard.update_dashboard(command)
-    return Applied("dashboard", wanted["title"], _what(found, wanted))
+    return Applied("dashboard", wanted["title"], _what(found, wanted | {"folderUid": FOLDER_UID}))
 
 
 def _found(ask: Callable[[], Any]) -> Mapping[str, Any] | None:
