@@ -59,6 +59,15 @@ class Forbidden(OfferloopError):
         super().__init__(f"key `{key}` has no scope `{scope}`. Make a key that has it.")
 
 
+class SignatureRefused(Unauthorized):
+    """A webhook whose signature does not hold, is stale, or was seen before."""
+
+    def __init__(self, what: str) -> None:
+        OfferloopError.__init__(
+            self, f"a webhook {what}. Sign `id.timestamp.body` with the hook's secret, as standard-webhooks.com says, and send it at once."
+        )
+
+
 class TooLarge(OfferloopError):
     """A request is larger than is taken."""
 

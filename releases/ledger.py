@@ -90,17 +90,26 @@ class Step:
         query = "SELECT * FROM ledger WHERE use_case = ? AND plan IS NOT NULL ORDER BY id"
         return [_ledger_row(row) for row in self._connection.execute(query, (self.use_case,))]
 
+    def check_version(self, act: Act, action: str, release_id: str | None) -> int:
+        """The version of the plan in force, 0 where there is none.
+
+        Raises:
+            StepRefused: it is not the one that the actor looked at.
+        """
+        plan = self.plan()
+        version = plan.version if plan else 0
+        if act.expected_version not in (None, version):
+            refusal = f"the traffic plan is at version {version} now, you looked at {act.expected_version}; look again"
+            raise StepRefused(release_id or "-", action, refusal)
+        return version
+
     def append(self, act: Act, action: str, release_id: str | None, plan: TrafficPlan | None = None) -> LedgerRow:
         """Append a row and, with `plan`, put that plan in force. `at` never runs backwards within a use case.
 
         Raises:
             StepRefused: the plan in force is not the one before `plan`, or not the one that the actor looked at.
         """
-        now = self.plan()
-        version = now.version if now else 0
-        if act.expected_version is not None and act.expected_version != version:
-            refusal = f"the traffic plan is at version {version} now, you looked at {act.expected_version}; look again"
-            raise StepRefused(release_id or "-", action, refusal)
+        version = self.check_version(act, action, release_id)
         if plan is not None and (plan.version != version + 1 or plan.use_case != self.use_case):
             refusal = f"plan {plan.version} of {plan.use_case} does not follow plan {version} of {self.use_case}"
             raise StepRefused(release_id or "-", action, refusal)
