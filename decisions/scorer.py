@@ -49,8 +49,8 @@ class TableScorer:
 class LightGBMScorer:
     """A LightGBM model over (features, candidate attributes), on one thread.
 
-    It calls the library's C function with arguments made ready, which saves two fifths of `Booster.predict` on a decision's few rows.
-    When it is built it is checked against `Booster.predict`, bit for bit; where they differ it uses the latter.
+    It calls the library's C function with arguments made ready, which saves what `Booster.predict` does around it for a decision's few
+    rows. When it is built it is checked against `Booster.predict`, bit for bit; where they differ it uses the latter.
 
     Attributes:
         direct: whether the C function is called directly.

@@ -1,0 +1,72 @@
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.traffic import CANARY, CHALLENGER, CHAMPION, CONTROL, Arm, TrafficPlan
+from decisions.assignment import assign, place
+
+ENTITIES = [f"player-{number}" for number in range(2_000)]
+
+shares = st.floats(0.0, 0.4)
+
+
+def plan(canary: float, challenger: float, control: float = 0.1, salt: str = "salt") -> TrafficPlan:
+    arms = (
+        Arm(CHAMPION, "r-champion", 1.0 - canary - challenger),
+        Arm(CANARY, "r-canary", canary),
+        Arm(CHALLENGER, "r-challenger", challenger),
+    )
+    return TrafficPlan("game", 1, control, arms, salt, "control salt")
+
+
+def arms_of(traffic: TrafficPlan) -> list[str]:
+    return [assign(traffic, entity).arm for entity in ENTITIES]
+
+
+@given(st.text(max_size=40), shares, shares)
+def test_an_entity_stays_where_it_is(entity: str, canary: float, challenger: float) -> None:
+    assert assign(plan(canary, challenger), entity) == assign(plan(canary, challenger), entity)
+
+
+@given(shares, shares, shares)
+def test_ramping_the_canary_moves_entities_between_it_and_the_champion_alone(before: float, after: float, challenger: float) -> None:
+    moves = {(was, now) for was, now in zip(arms_of(plan(before, challenger)), arms_of(plan(after, challenger)), strict=True) if was != now}
+
+    assert moves <= ({(CHAMPION, CANARY)} if after > before else {(CANARY, CHAMPION)})
+
+
+@given(shares, shares, shares)
+def test_ramping_the_challenger_moves_entities_between_it_and_the_champion_alone(before: float, after: float, canary: float) -> None:
+    moves = {(was, now) for was, now in zip(arms_of(plan(canary, before)), arms_of(plan(canary, after)), strict=True) if was != now}
+
+    assert moves <= ({(CHAMPION, CHALLENGER)} if after > before else {(CHALLENGER, CHAMPION)})
+
+
+def test_control_is_the_same_entities_whatever_the_experiment() -> None:
+    first = {entity for entity, arm in zip(ENTITIES, arms_of(plan(0.0, 0.0)), strict=True) if arm == CONTROL}
+    second = {entity for entity, arm in zip(ENTITIES, arms_of(plan(0.2, 0.3, salt="another")), strict=True) if arm == CONTROL}
+
+    assert first == second != set()
+
+
+@pytest.mark.parametrize("canary, challenger, control", [(0.0, 0.5, 0.1), (0.05, 0.0, 0.15), (0.25, 0.25, 0.0)])
+def test_arm_probability_is_the_frequency_over_redrawn_salts(canary: float, challenger: float, control: float) -> None:
+    salts = 20_000
+    drawn: Counter[tuple[str, float, str]] = Counter()
+    for number in range(salts):
+        traffic = TrafficPlan("game", 1, control, plan(canary, challenger).arms, f"salt-{number}", f"control-{number}")
+        given_arm = assign(traffic, "player-1")
+        drawn[given_arm.arm, given_arm.arm_probability, given_arm.release_id] += 1
+
+    assert sum(probability for _, probability, _ in drawn) == pytest.approx(1.0)
+    for (arm, probability, release), count in drawn.items():
+        # why: five standard deviations of a binomial; the salts are fixed, so this either holds or never does
+        assert abs(count - salts * probability) < 5 * (salts * probability * (1 - probability)) ** 0.5
+        assert release == f"r-{CHAMPION if arm == CONTROL else arm}"
+
+
+@given(st.text(max_size=20), st.text(max_size=20), st.characters(categories=["Cs"]))
+def test_a_place_is_in_the_unit_interval_for_any_text(salt: str, entity: str, surrogate: str) -> None:
+    assert 0.0 <= place(salt, entity + surrogate) < 1.0

@@ -1,0 +1,111 @@
+import math
+import operator
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.catalogue import NO_ACTION, Candidate, Catalogue, Rule
+from contracts.clock import DAY_US
+from contracts.errors import DefinitionError
+from decisions.eligibility import Eligibility
+from features.definitions import FeatureSet
+
+DE, US, FR, UNKNOWN = 0.0, 1.0, 2.0, -1.0
+
+
+@pytest.mark.parametrize(
+    "level, country, shown, expected",
+    [
+        (9, DE, {}, (NO_ACTION, "gems", "gems_dear", "coins")),
+        (5, US, {}, (NO_ACTION, "gems", "gems_dear", "coins")),
+        (4, US, {}, (NO_ACTION, "gems", "coins")),
+        (1, FR, {}, (NO_ACTION, "gems")),
+        (1, UNKNOWN, {}, (NO_ACTION, "gems")),
+        (math.nan, US, {}, (NO_ACTION, "gems", "coins")),
+        (9, DE, {"coins": 10 * DAY_US}, (NO_ACTION, "gems", "gems_dear")),
+        (9, DE, {"coins": 9 * DAY_US + 1}, (NO_ACTION, "gems", "gems_dear")),
+        (9, DE, {"coins": 9 * DAY_US, "gems": 10 * DAY_US, "withdrawn": 0}, (NO_ACTION, "gems", "gems_dear", "coins")),
+    ],
+)
+def test_rules_and_cool_downs(
+    catalogue: Catalogue, features: FeatureSet, level: float, country: float, shown: dict[str, int], expected: tuple[str, ...]
+) -> None:
+    found = Eligibility(catalogue, features, NO_ACTION).eligible([level, country, 0.0], shown, 10 * DAY_US)
+
+    assert found.ids == expected
+    assert [catalogue.candidates[position].candidate_id for position in found.positions] == list(expected)
+
+
+def test_the_fallback_is_eligible_whatever_its_rules(features: FeatureSet) -> None:
+    never = (Rule("level", "<", 0),)
+    with_none = Catalogue((Candidate("mail", {"kind": 1}, rules=never), Candidate(NO_ACTION, {"kind": 0}, rules=never)))
+    without = Catalogue((Candidate("mail", {"kind": 1}, rules=never), Candidate("letter", {"kind": 0}, rules=never, cooldown_us=5)))
+
+    assert Eligibility(with_none, features, "mail").eligible([1.0, DE, 0.0], {}, 0).ids == (NO_ACTION,)
+    assert Eligibility(without, features, "letter").eligible([1.0, DE, 0.0], {"letter": 0}, 1).ids == ("letter",)
+
+
+OPERATORS = {"<": operator.lt, "<=": operator.le, "==": operator.eq, "!=": operator.ne, ">=": operator.ge, ">": operator.gt}
+NumericOp = Literal["<", "<=", "==", "!=", ">=", ">"]
+
+numeric_rules = st.builds(Rule, st.sampled_from(["level", "spend_7d"]), st.sampled_from(sorted(OPERATORS)), st.integers(-3, 3))
+candidates = st.lists(st.tuples(st.lists(numeric_rules, max_size=3), st.integers(0, 5)), min_size=1, max_size=70)
+
+
+@given(offers=candidates, level=st.integers(-4, 4), spend=st.integers(-4, 4), shown=st.dictionaries(st.integers(0, 70), st.integers(0, 10)))
+def test_masks_say_what_the_rules_say_one_by_one(
+    features: FeatureSet, offers: list[tuple[list[Rule], int]], level: int, spend: int, shown: dict[int, int]
+) -> None:
+    made = tuple(Candidate(f"c{at}", {"x": at}, tuple(rules), cooldown_us=cooldown) for at, (rules, cooldown) in enumerate(offers))
+    catalogue = Catalogue((Candidate(NO_ACTION, {"x": -1}), *made))
+    last = {f"c{at}": time for at, time in shown.items()}
+    values: dict[str, Any] = {"level": float(level), "spend_7d": float(spend)}
+
+    expected = [
+        candidate.candidate_id
+        for candidate in made
+        if all(OPERATORS[rule.op](values[rule.feature], rule.value) for rule in candidate.rules)
+        and not 10 - last.get(candidate.candidate_id, -1_000) < candidate.cooldown_us
+    ]
+
+    assert Eligibility(catalogue, features, NO_ACTION).eligible([float(level), DE, float(spend)], last, 10).ids == (NO_ACTION, *expected)
+
+
+def test_the_same_set_is_made_once_and_the_memory_for_sets_is_bounded(features: FeatureSet) -> None:
+    offers = tuple(Candidate(f"c{at}", {"x": at}, cooldown_us=1) for at in range(13))
+    eligibility = Eligibility(Catalogue((Candidate(NO_ACTION, {"x": -1}), *offers)), features, NO_ACTION)
+    first = eligibility.eligible([1.0, DE, 0.0], {}, 0)
+    assert eligibility.eligible([2.0, US, 0.0], {}, 0) is first
+
+    for mask in range(2**13):
+        shown = {f"c{at}": 0 for at in range(13) if mask >> at & 1}
+        assert len(eligibility.eligible([1.0, DE, 0.0], shown, 0).ids) == 14 - len(shown)
+
+
+@pytest.mark.parametrize(
+    "rule, reason",
+    [
+        (Rule("levle", ">", 3), "names no feature.*Known: level, country"),
+        (Rule("level", "==", "DE"), "compares the number `level` with text"),
+        (Rule("level", "in", ("DE",)), "compares the number `level` with text"),
+        (Rule("country", "<", "DE"), "compares the category `country` by size"),
+        (Rule("country", "==", "XX"), "unknown category.*XX.*Known: DE, US, FR"),
+        (Rule("country", "==", 1), "unknown category"),
+        (Rule("country", "in", "DE"), "is malformed"),
+        (Rule("country", "!=", ("DE",)), "is malformed"),
+    ],
+    ids=str,
+)
+def test_a_rule_that_cannot_be_meant_is_refused(features: FeatureSet, rule: Rule, reason: str) -> None:
+    with pytest.raises(DefinitionError, match=reason):
+        Eligibility(Catalogue((Candidate(NO_ACTION, {}, (rule,)),)), features, NO_ACTION)
+
+
+@pytest.mark.parametrize("rule, allowed", [(Rule("country", "==", "US"), [US]), (Rule("country", "!=", "US"), [DE, FR, UNKNOWN]),
+                                           (Rule("country", "not in", ("US", "FR")), [DE, UNKNOWN])], ids=str)  # fmt: skip
+def test_categories_are_compared_by_name(features: FeatureSet, rule: Rule, allowed: list[float]) -> None:
+    eligibility = Eligibility(Catalogue((Candidate(NO_ACTION, {}), Candidate("offer", {}, (rule,)))), features, NO_ACTION)
+
+    assert [code for code in (DE, US, FR, UNKNOWN) if "offer" in eligibility.eligible([1.0, code, 0.0], {}, 0).ids] == allowed
