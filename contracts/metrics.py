@@ -93,7 +93,7 @@ SERVICE_UP = _gauge("offerloop_service_up", "1 while a service of this installat
 PLAN_VERSION = _gauge("offerloop_plan_version", "Version of the traffic plan in the ledger.", "use_case")
 TRAFFIC_SHARE = _gauge("offerloop_traffic_share", "Share of all entities that an arm gets.", "use_case", "arm", "release_id")
 RELEASES = _gauge("offerloop_releases", "Releases by the stage they stand in.", "use_case", "stage")
-LEDGER_ROWS = _gauge("offerloop_ledger_rows", "Rows of the ledger.", "use_case")
+LEDGER_NEWEST = _gauge("offerloop_ledger_newest_id", "Id of the newest row of the ledger.", "use_case")
 INBOX_ROWS = _gauge("offerloop_inbox_rows", "Triggers in the inbox by what became of them.", "status")
 REWARD = _gauge("offerloop_reward_per_decision", "Mean reward of matured decisions, with its interval.", "use_case", "arm", "release_id", "bound")
 GAIN = _gauge("offerloop_gain_over_control", "Mean reward a decision above control's, with its interval.", "use_case", "arm", "release_id", "bound")
@@ -121,7 +121,7 @@ METRICS = (
     PLAN_VERSION,
     TRAFFIC_SHARE,
     RELEASES,
-    LEDGER_ROWS,
+    LEDGER_NEWEST,
     INBOX_ROWS,
     REWARD,
     GAIN,

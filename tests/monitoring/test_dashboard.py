@@ -62,7 +62,7 @@ def test_queries_name_declared_metrics_alone_and_leave_few_unseen() -> None:
     asked = {name for _, text in expressions(dashboard()) for name in re.findall(r"\b(?:ray_)?offerloop_\w+", text)}
     assert asked <= series
     unseen = {metric.name for metric in METRICS if not asked & {metric.series, f"{metric.series}_bucket"}}
-    assert unseen == {"offerloop_ledger_rows"}
+    assert unseen == {"offerloop_ledger_newest_id"}
     assert {metric.source for metric in METRICS} == set(Source)
 
 

@@ -1,0 +1,27 @@
+# Offerloop with everything it embeds. State lies in the volume /state; what is published is up to who runs it.
+FROM python:3.11-slim-bookworm
+
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends openjdk-17-jre-headless procps tini \
+ && rm -rf /var/lib/apt/lists/* \
+ && useradd --create-home --uid 10001 offerloop \
+ && install -d -o offerloop -g offerloop /state /home/offerloop/app
+
+WORKDIR /home/offerloop/app
+COPY requirements.lock pyproject.toml README.md LICENSE ./
+RUN python -m venv .venv \
+ && .venv/bin/pip install --no-cache-dir --require-hashes --no-deps -r requirements.lock
+
+COPY --chown=offerloop:offerloop . .
+RUN .venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation --editable .
+
+USER offerloop
+ENV PATH=/home/offerloop/app/.venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    OFFERLOOP_STATE=/state
+VOLUME /state
+EXPOSE 8000 4200 5000 8265
+HEALTHCHECK --interval=10s --timeout=5s --start-period=90s \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
+ENTRYPOINT ["tini", "--", "offerloop"]
+CMD ["up"]
