@@ -101,7 +101,7 @@ def prepare(feature_set: FeatureSet) -> Plan:
                 derived.append(DerivedPlan(position, build(feature.expression, positions), inputs))
     return Plan(
         names=feature_set.names,
-        defaults=[float(feature.default) for feature in feature_set.features],
+        defaults=[float(feature.default) + 0.0 for feature in feature_set.features],
         sources=[_source(name, features, positions) for name, features in sources.items()],
         requests=requests,
         derived=derived,
