@@ -1,0 +1,154 @@
+"""Keys of the API: made here, kept as digests, compared in constant time."""
+
+import base64
+import hmac
+import secrets
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from contracts.digests import digest_of_bytes
+from contracts.errors import Forbidden, InvalidInput, StateRefused, Unauthorized
+from releases.signature import new_secret
+from storage.files import write_bytes
+from storage.layout import Layout
+
+OWNER = "owner"
+"""The key that an installation makes for itself, kept in full in the secrets folder."""
+
+
+class Scope(StrEnum):
+    """What a key may do: ask for decisions; send events and outcomes; read log and status."""
+
+    DECIDE = "decide"
+    RECORD = "record"
+    READ = "read"
+
+
+class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A key as it is kept: never itself, only its SHA-256. It is random, so a slow hash would add nothing."""
+
+    name: str
+    sha256: str
+    scopes: tuple[Scope, ...]
+
+
+class Keys:
+    """The keys that are accepted."""
+
+    def __init__(self, keys: Sequence[Key]) -> None:
+        self._keys = tuple((bytes.fromhex(key.sha256), key) for key in keys)
+
+    def check(self, authorization: str | None, scope: Scope) -> str:
+        """The name of the key in an `Authorization` header: `Bearer KEY`, or `Basic` with the key as password.
+
+        Raises:
+            Unauthorized: no key, or one that is not known.
+            Forbidden: the key lacks the scope.
+        """
+        sent = bytes.fromhex(digest_of_bytes(_sent_key(authorization)))
+        found: Key | None = None
+        for digest, key in self._keys:
+            if hmac.compare_digest(digest, sent):
+                found = key
+        if found is None:
+            raise Unauthorized("The key is not known")
+        if scope not in found.scopes:
+            raise Forbidden(found.name, scope)
+        return found.name
+
+
+def make_key(layout: Layout, name: str, scopes: Sequence[Scope] = tuple(Scope)) -> str:
+    """Make a key, keep its digest, and return it: this is the only time it can be seen.
+
+    Raises:
+        InvalidInput: there is a key of that name.
+    """
+    known = _read(layout)
+    if any(key.name == name for key in known):
+        raise InvalidInput("name", f"is {name!r}, which a key has", "a name of its own")
+    made = f"olk_{secrets.token_urlsafe(32)}"
+    _write(layout, [*known, Key(name, digest_of_bytes(made.encode()), tuple(scopes))])
+    return made
+
+
+def drop_key(layout: Layout, name: str) -> bool:
+    """Forget a key; whether there was one. Replicas follow within a second."""
+    known = _read(layout)
+    kept = [key for key in known if key.name != name]
+    if len(kept) < len(known):
+        _write(layout, kept)
+    return len(kept) < len(known)
+
+
+def owner_key(layout: Layout) -> str:
+    """The installation's own key, made when there is none. It stands in `secrets/api_key`, readable by its owner alone."""
+    path = layout.secrets / "api_key"
+    if not path.exists():
+        drop_key(layout, OWNER)
+        _put(layout, path, make_key(layout, OWNER).encode())
+    return path.read_text().strip()
+
+
+def hook_secret(layout: Layout) -> str:
+    """The secret that signs webhooks (`whsec_` and Base64), made when there is none, in `secrets/hook_secret`.
+
+    While rotating, the one before it stays valid as `secrets/hook_secret.old`.
+    """
+    path = layout.secrets / "hook_secret"
+    if not path.exists():
+        _put(layout, path, new_secret().encode())
+    return path.read_text().strip()
+
+
+def hook_secrets(layout: Layout) -> tuple[str, ...]:
+    """The secrets that webhooks may be signed with, newest first; none before the first was made."""
+    paths = (layout.secrets / "hook_secret", layout.secrets / "hook_secret.old")
+    return tuple(path.read_text().strip() for path in paths if path.exists())
+
+
+def read_keys(layout: Layout) -> Keys:
+    """The keys that are accepted now.
+
+    Raises:
+        StateRefused: their file is not readable.
+    """
+    return Keys(_read(layout))
+
+
+def keys_path(layout: Layout) -> Path:
+    """Where the digests of the keys stand."""
+    return layout.secrets / "api_keys.json"
+
+
+def _sent_key(authorization: str | None) -> bytes:
+    kind, _, value = (authorization or "").partition(" ")
+    if kind.lower() == "bearer" and value:
+        return value.strip().encode()
+    if kind.lower() == "basic" and value:
+        try:
+            return base64.b64decode(value, validate=True).partition(b":")[2]
+        except ValueError as error:
+            raise Unauthorized("The `Authorization` header is not readable") from error
+    raise Unauthorized("No key was sent")
+
+
+def _read(layout: Layout) -> list[Key]:
+    path = keys_path(layout)
+    if not path.exists():
+        return []
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=list[Key])
+    except msgspec.DecodeError as error:
+        raise StateRefused(str(layout.root), f"api_keys.json is not readable ({error})", "Delete it and make new keys.") from error
+
+
+def _write(layout: Layout, keys: Sequence[Key]) -> None:
+    _put(layout, keys_path(layout), msgspec.json.format(msgspec.json.encode(keys), indent=1))
+
+
+def _put(layout: Layout, path: Path, content: bytes) -> None:
+    layout.secrets.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_bytes(path, content, 0o600)

@@ -1,0 +1,251 @@
+"""What is live: a thread that watches the traffic plan, makes its releases ready beside the ones that serve, and swaps a pointer."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import msgspec
+import numpy as np
+
+from contracts.clock import Clock
+from contracts.errors import BundleRefused, DefinitionError, InvalidInput, OfferloopError, StoreUnavailable
+from contracts.metrics import RELEASES_REFUSED, REPLICA_PLAN_VERSION
+from contracts.traffic import TrafficPlan
+from decisions.decide import ReleaseRuntime, build_runtime
+from decisions.policies import PolicySpec
+from features.definitions import FeatureSet
+from features.online import OnlineFeatures, retention
+from releases.bundle import Bundle, read_bundle
+from releases.ledger import Act, Ledger
+from serving.metrics import Metrics
+from storage.layout import Layout
+from use_cases.definition import UseCase
+
+POLL_S = 0.2
+RETRY_S = 30.0
+"""After which a refused bundle is tried again, in case someone has mended it."""
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Release:
+    """A release ready to decide, with the features it reads."""
+
+    runtime: ReleaseRuntime
+    feature_set: FeatureSet
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Live:
+    """What serves one use case: an immutable whole, replaced at once, so that a decision sees one plan.
+
+    Attributes:
+        plan: the traffic plan that serves.
+        asked: the one in the ledger; another one where a bundle of it was refused.
+        releases: every release that `plan` names.
+        refused: releases of `asked` that were not taken, with the reason.
+    """
+
+    plan: TrafficPlan
+    asked: TrafficPlan
+    releases: Mapping[str, Release]
+    refused: Mapping[str, str]
+
+    @property
+    def shadow(self) -> Release | None:
+        """The release that scores beside, unseen."""
+        return self.releases[self.plan.shadow] if self.plan.shadow else None
+
+
+def load_release(layout: Layout, use_case: UseCase, release_id: str) -> Release:
+    """Read a bundle, compile it, and check that it decides its golden decisions to the last bit.
+
+    Raises:
+        BundleRefused: it is damaged, of another use case, does not fit, or decides otherwise.
+    """
+    bundle = read_bundle(layout.bundles, release_id)
+    if bundle.parts.use_case != use_case.name:
+        raise BundleRefused(release_id, f"is a release of {bundle.parts.use_case}, not of {use_case.name}")
+    try:
+        release = _compile(bundle, use_case)
+    except (DefinitionError, InvalidInput, msgspec.ValidationError) as error:
+        raise BundleRefused(release_id, str(error)) from error
+    check_golden_decisions(bundle, release.runtime)
+    return release
+
+
+def check_golden_decisions(bundle: Bundle, runtime: ReleaseRuntime) -> None:
+    """Decide the bundle's golden decisions again.
+
+    Raises:
+        BundleRefused: a score or probability differs in any bit.
+    """
+    for number, row in enumerate(bundle.parts.golden.iter_rows(named=True)):
+        positions = np.array([runtime.catalogue.index[name] for name in row["candidate_ids"]], dtype=np.int64)
+        features = np.array(row["features"], dtype=np.float64)
+        if len(features) != runtime.feature_count:
+            raise BundleRefused(bundle.release_id, f"golden decision {number} has {len(features)} features, not {runtime.feature_count}")
+        scores = runtime.scorer.scores(features, positions)
+        if scores.tobytes() != np.array(row["scores"], dtype=np.float64).tobytes():
+            raise BundleRefused(bundle.release_id, f"golden decision {number} is scored otherwise on this machine")
+        probabilities = runtime.policy.probabilities(scores, positions)
+        if probabilities.tobytes() != np.array(row["p_in_arm"], dtype=np.float64).tobytes():
+            raise BundleRefused(bundle.release_id, f"golden decision {number} gets other probabilities on this machine")
+
+
+class Watcher:
+    """Watches the plans of some use cases and keeps what is live, from a thread of its own.
+
+    Args:
+        layout: of the installation.
+        ledger: whose plans are watched, and where refusals are said.
+        use_cases: by name.
+        clock: of the installation.
+        metrics: told of plans and refusals.
+        on_round: called after each look, such as to look at other files.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        ledger: Ledger,
+        use_cases: Mapping[str, UseCase],
+        clock: Clock,
+        metrics: Metrics,
+        on_round: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._layout = layout
+        self._ledger = ledger
+        self._use_cases = use_cases
+        self._clock = clock
+        self._metrics = metrics
+        self._on_round = on_round
+        self._live: dict[str, Live] = {}
+        self._refused: dict[str, tuple[str, float]] = {}
+        self._retention = {name: retention([use_case.feature_set], [use_case.catalogue]) for name, use_case in use_cases.items()}
+        self._online = {name: OnlineFeatures(use_case.schema, self._retention[name]) for name, use_case in use_cases.items()}
+        self._stop = threading.Event()
+        self._round = threading.Lock()
+        self._thread = threading.Thread(target=self._watch, name="traffic-plan", daemon=True)
+
+    def start(self) -> None:
+        """Look once now, then go on looking from the thread."""
+        self.look()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def live(self, use_case: str) -> Live | None:
+        """What serves a use case now; None before its first release."""
+        return self._live.get(use_case)
+
+    def online(self, use_case: str) -> OnlineFeatures:
+        """Reads and advances feature state, keeping events for as long as any release that was live here needs them."""
+        return self._online[use_case]
+
+    def look(self) -> None:
+        """Look at the plans once; whatever is new is live when this returns, or refused."""
+        with self._round:
+            for use_case in self._use_cases.values():
+                try:
+                    self._follow(use_case)
+                except StoreUnavailable as error:
+                    _LOG.warning("the ledger cannot be read now, the plan of %s serves on: %s", use_case.name, error)
+            self._on_round()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(POLL_S):
+            try:
+                self.look()
+            except OfferloopError:
+                _LOG.exception("looking at the traffic plans failed; what is live serves on")
+
+    def _follow(self, use_case: UseCase) -> None:
+        plan = self._ledger.plan(use_case.name)
+        live = self._live.get(use_case.name)
+        if plan is None or (live is not None and live.asked.version == plan.version and not self._worth_another_try(live)):
+            return
+        made = self._make(use_case, plan, live)
+        if made is None and live is None:
+            made = self._make_earlier(use_case, plan)
+        if made is not None:
+            self._live = {**self._live, use_case.name: made}
+            self._metrics.set(REPLICA_PLAN_VERSION, use_case.name, value=made.plan.version)
+            _LOG.info("plan %d of %s serves (%d was asked for)", made.plan.version, use_case.name, plan.version)
+
+    def _worth_another_try(self, live: Live) -> bool:
+        return any(self._refused[name][1] < time.monotonic() for name in live.refused)
+
+    def _make(self, use_case: UseCase, plan: TrafficPlan, live: Live | None) -> Live | None:
+        ready: dict[str, Release] = {}
+        refused: dict[str, str] = {}
+        for release_id in plan.releases:
+            known = live.releases.get(release_id) if live else None
+            try:
+                ready[release_id] = known or self._load(use_case, release_id)
+            except BundleRefused as error:
+                refused[release_id] = error.reason
+        if any(arm.release_id in refused for arm in plan.arms):
+            return None if live is None else replace(live, asked=plan, refused=refused)
+        served = msgspec.structs.replace(plan, shadow=None) if plan.shadow in refused else plan
+        self._keep_longer(use_case, ready)
+        return Live(served, plan, ready, refused)
+
+    def _make_earlier(self, use_case: UseCase, plan: TrafficPlan) -> Live | None:
+        for row in self._ledger.rows(use_case.name, limit=1_000):
+            if row.plan is not None and row.plan.version < plan.version and (made := self._make(use_case, row.plan, None)) is not None:
+                return replace(made, asked=plan, refused={name: self._refused[name][0] for name in plan.releases if name in self._refused})
+        return None
+
+    def _load(self, use_case: UseCase, release_id: str) -> Release:
+        reason, until = self._refused.get(release_id, ("", 0.0))
+        if time.monotonic() < until:
+            raise BundleRefused(release_id, reason)
+        try:
+            release = load_release(self._layout, use_case, release_id)
+        except BundleRefused as error:
+            self._refused[release_id] = (error.reason, time.monotonic() + RETRY_S)
+            if error.reason != reason:
+                self._say_refused(use_case, release_id, error)
+            raise
+        self._refused.pop(release_id, None)
+        return release
+
+    def _say_refused(self, use_case: UseCase, release_id: str, error: BundleRefused) -> None:
+        _LOG.error("%s", error)
+        self._metrics.add(RELEASES_REFUSED, use_case.name)
+        said = self._ledger.rows(use_case.name, limit=20)
+        if not any(row.action == "refuse" and row.release_id == release_id and row.reason == error.reason for row in said):
+            self._ledger.append(use_case.name, Act("serving", self._clock.now_us(), error.reason), "refuse", release_id)
+
+    def _keep_longer(self, use_case: UseCase, ready: Mapping[str, Release]) -> None:
+        kept = self._retention[use_case.name]
+        asked = retention([release.feature_set for release in ready.values()], [release.runtime.catalogue for release in ready.values()])
+        longer = {name: max(kept.get(name, 0), length_us) for name, length_us in asked.items()}
+        if any(length_us > kept.get(name, 0) for name, length_us in longer.items()):
+            self._retention[use_case.name] = {**kept, **longer}
+            self._online[use_case.name] = OnlineFeatures(use_case.schema, self._retention[use_case.name])
+
+
+def _compile(bundle: Bundle, use_case: UseCase) -> Release:
+    parts = bundle.parts
+    feature_set = FeatureSet.from_json(msgspec.json.encode(parts.features))
+    feature_set.check(use_case.schema)
+    runtime = build_runtime(
+        bundle.release_id,
+        catalogue=parts.catalogue,
+        features=feature_set,
+        policy=msgspec.convert(parts.policy, PolicySpec),
+        scorer_kind=parts.scorer_kind,
+        files=parts.scorer_files,
+        baseline=use_case.baseline,
+        ttl_us=use_case.ttl_us,
+    )
+    return Release(runtime, feature_set)

@@ -1,0 +1,160 @@
+"""The OpenAPI 3.1 document, made from the routes and the message types; and the same as a page."""
+
+from base64 import b64encode
+from collections.abc import Mapping
+from functools import cache
+from hashlib import sha256
+from html import escape
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import msgspec
+
+from serving.messages import ID_PATTERN, Problem
+from serving.problems import TITLES
+from serving.routes import ROUTES, Route
+
+_REFERENCES = "#/components/schemas/{name}"
+
+
+@cache
+def document() -> Mapping[str, Any]:
+    """The document, as JSON-like values. Complete: every status that a route answers with is in it."""
+    types = [kind for route in ROUTES for kind in (route.takes, route.gives) if kind is not None] + [Problem]
+    schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCES)
+    schema_of = dict(zip(map(repr, types), schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for route in ROUTES:
+        paths.setdefault(route.template, {})[route.method.lower()] = _operation(route, schema_of)
+    made = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Offerloop",
+            "version": _version(),
+            "description": "Decisions, and what came of them. Times are microseconds since 1970, UTC, of the installation's clock.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}, "password": {"type": "http", "scheme": "basic"}},
+        },
+    }
+    plain: Mapping[str, Any] = msgspec.json.decode(msgspec.json.encode(made).replace(_spelled(ID_PATTERN), _spelled(_ECMA_PATTERN)))
+    return plain
+
+
+@cache
+def page() -> bytes:
+    """The document as a page of its own, for people: no script, nothing from elsewhere."""
+    described = document()
+    sections = "".join(_section(route, described) for route in ROUTES)
+    shapes = "".join(
+        f"<section id='{escape(name)}'><h3>{escape(name)}</h3><p>{escape(schema.get('description', ''))}</p>"
+        f"<pre>{escape(msgspec.json.format(msgspec.json.encode(schema), indent=2).decode())}</pre></section>"
+        for name, schema in described["components"]["schemas"].items()
+    )
+    return _page("Offerloop API", f"<p>{escape(described['info']['description'])}</p>{sections}<h2>Shapes</h2>{shapes}")
+
+
+@cache
+def index() -> bytes:
+    """The first page: where to go."""
+    links = "".join(f"<li><a href='{path}'>{path}</a> {escape(what)}</li>" for path, what in _LINKS)
+    return _page("Offerloop", f"<ul>{links}</ul>")
+
+
+def style_digest() -> str:
+    """The digest by which the Content-Security-Policy lets the pages' one style through."""
+    return b64encode(sha256(_STYLE.encode()).digest()).decode()
+
+
+def _operation(route: Route, schema_of: Mapping[str, Any]) -> dict[str, Any]:
+    given: dict[str, Any] = {"description": "Done."}
+    if route.gives is not None:
+        given["content"] = {route.gives_type: {"schema": schema_of[repr(route.gives)]}}
+    elif route.gives_type != "application/json":
+        given["content"] = {route.gives_type: {"schema": {"type": "string"}}}
+    operation: dict[str, Any] = {
+        "operationId": route.name,
+        "summary": route.summary,
+        "parameters": [_parameter(part[1:-1]) for part in route.parts if part.startswith("{")],
+        "responses": {str(route.status): given} | {str(status): _problem(status) for status in sorted({*route.problems, 405})},
+        "security": [{"key": []}, {"password": []}] if route.scope else [],
+    }
+    if route.takes is not None:
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema_of[repr(route.takes)]}}}
+    if route.signed:
+        operation["parameters"] += [_header(name) for name in ("webhook-id", "webhook-timestamp", "webhook-signature")]
+    return operation
+
+
+def _parameter(name: str) -> dict[str, Any]:
+    schema = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": _ECMA_PATTERN}
+    return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def _header(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 256}}
+
+
+def _problem(status: int) -> dict[str, Any]:
+    response: dict[str, Any] = {
+        "description": TITLES[status],
+        "content": {"application/problem+json": {"schema": {"$ref": _REFERENCES.format(name="Problem")}}},
+    }
+    if status == 503:
+        response["headers"] = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
+    return response
+
+
+def _section(route: Route, described: Mapping[str, Any]) -> str:
+    operation = described["paths"][route.template][route.method.lower()]
+    taken = _shape(operation.get("requestBody", {}))
+    given = "".join(
+        f"<tr><td>{escape(status)}</td><td>{escape(response['description'])}</td><td>{_shape(response)}</td></tr>"
+        for status, response in operation["responses"].items()
+    )
+    return (
+        f"<section><h2><code>{route.method} {escape(route.template)}</code></h2><p>{escape(route.summary)}."
+        f"{f' Takes {taken}.' if taken else ''}{f' Needs a key with scope <b>{route.scope}</b>.' if route.scope else ''}</p>"
+        f"<table><tr><th>Status</th><th></th><th>Body</th></tr>{given}</table></section>"
+    )
+
+
+def _shape(holder: Mapping[str, Any]) -> str:
+    for content in holder.get("content", {}).values():
+        name = content["schema"].get("$ref", "").rpartition("/")[2]
+        return f"<a href='#{escape(name)}'>{escape(name)}</a>" if name else "any"
+    return ""
+
+
+def _page(title: str, body: str) -> bytes:
+    return (
+        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{title}</title><style>{_STYLE}</style></head>"
+        f"<body><h1>{title}</h1>{body}</body></html>"
+    ).encode()
+
+
+def _version() -> str:
+    try:
+        return version("offerloop")
+    except PackageNotFoundError:
+        return "0"
+
+
+def _spelled(text: str) -> bytes:
+    return msgspec.json.encode(text)[1:-1]
+
+
+_ECMA_PATTERN = ID_PATTERN.replace(r"\Z", "$")
+_LINKS = (
+    ("/docs", "what the API takes and gives"),
+    ("/openapi.json", "the same for machines"),
+    ("/v1/status", "what serves now"),
+    ("/readyz", "whether decisions are answered"),
+)
+_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1d2430}"
+    "pre{background:#f4f5f7;padding:.7rem;overflow:auto;font-size:13px}table{border-collapse:collapse}"
+    "td,th{border-bottom:1px solid #ddd;padding:.2rem .8rem;text-align:left}h2{margin-top:2.2rem;font-size:1.15rem}"
+)

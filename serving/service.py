@@ -1,0 +1,298 @@
+"""The decision service itself, without HTTP and without Ray: decide, accept, say what is live."""
+
+import logging
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping
+from concurrent.futures import Future
+from functools import partial
+from random import SystemRandom
+from types import MappingProxyType, TracebackType
+
+from contracts.errors import BundleRefused, DataRefused, NotFound, NotReady
+from contracts.metrics import ACTIONS, DECISIONS, DEGRADED, FEATURE_AGE_SECONDS
+from contracts.records import DECISION_EVENT, Decision, FieldValue
+from contracts.settings import Settings
+from decisions.assignment import Assignment, assign
+from decisions.decide import NOTHING_SHOWN, DecisionRequest, decide
+from decisions.record import answered, record_decision, stored_decision
+from releases.bundle import read_bundle
+from releases.ledger import Ledger
+from serving.intake import Intake, Part, SentEvents, SentOutcomes, mending, receipt
+from serving.keys import Keys, keys_path, read_keys
+from serving.live import Live, Release, Watcher
+from serving.messages import DecisionAnswer, Receipt, ReleaseStatus, Status, UseCaseStatus, check_context
+from serving.metrics import Metrics
+from serving.shadow import Offer, Shadow
+from storage.installation import open_installation
+from storage.journal import Journal
+from storage.layout import Layout
+from use_cases.definition import UseCase, load_all
+
+DAMAGED = "state:damaged"
+"""Said by a decision whose entity's state could not be read: it was made from defaults."""
+
+_CONTENTS_KEPT = 64
+_NO_CONTENT: Mapping[str, str | int] = MappingProxyType({})
+_LOG = logging.getLogger(__name__)
+
+
+class DecisionService:
+    """Decides and accepts for the use cases of an installation. Open it once a process, and close it, or use it in a `with` block.
+
+    Everything that returns a `Future` has done its reading and computing when it returns; the future resolves once the record is on disk.
+
+    Args:
+        settings: of the installation.
+        use_cases: by name; by default those that the settings name.
+        metrics: what to count in.
+
+    Raises:
+        StateRefused: the state is another installation's.
+        StoreUnavailable: a store cannot be opened.
+    """
+
+    def __init__(self, settings: Settings, use_cases: Mapping[str, UseCase] | None = None, metrics: Metrics | None = None) -> None:
+        self.settings = settings
+        self.layout = Layout(settings.folder)
+        self.layout.root.mkdir(parents=True, exist_ok=True)
+        self.installation = open_installation(self.layout, settings.clock)
+        self.clock = self.installation.clock
+        self.use_cases = load_all(settings.use_cases) if use_cases is None else use_cases
+        self.metrics = metrics or Metrics()
+        self.ledger = Ledger(self.layout.ledger)
+        self.journal = Journal(self.layout.journal, settings.store.map_size_bytes)
+        self._watcher = Watcher(self.layout, self.ledger, self.use_cases, self.clock, self.metrics, self._follow_keys)
+        self._shadow = Shadow(self.journal, self.clock, self.metrics)
+        self._intakes = {name: self._intake(use_case) for name, use_case in self.use_cases.items()}
+        self._draw = SystemRandom().random
+        self._contents: OrderedDict[tuple[str, str], Mapping[str, str | int]] = OrderedDict()
+        self._keys_changed = -1.0
+        self.keys = Keys(())
+
+    def start(self) -> None:
+        """Make ready what the traffic plans name, and follow them from now on."""
+        self._watcher.start()
+        self._shadow.start()
+
+    def close(self) -> None:
+        """End the threads, having made durable what was accepted, and close the stores."""
+        self._watcher.stop()
+        self._shadow.stop()
+        self.journal.close()
+        self.ledger.close()
+        self.metrics.flush()
+
+    def __enter__(self) -> "DecisionService":
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def decide(
+        self, use_case: str, entity_id: str, context: Mapping[str, FieldValue] | None = None, decision_id: str | None = None
+    ) -> Decision:
+        """What to show an entity now, durable when it is returned.
+
+        Raises:
+            NotFound: no such use case.
+            NotReady: it serves no release yet.
+            InvalidInput: the context breaks its contract.
+            Conflict: the id was answered for another question.
+            StoreUnavailable: the decision could not be made durable; nothing was decided.
+        """
+        return self.submit(use_case, entity_id, context or {}, decision_id).result()
+
+    def submit(
+        self, use_case: str, entity_id: str, context: Mapping[str, FieldValue], decision_id: str | None = None
+    ) -> "Future[Decision]":
+        """Decide now; the future resolves when the decision is durable. The same id gets the answer that was given first.
+
+        Raises:
+            NotFound, NotReady, InvalidInput, Conflict, StoreUnavailable: as `decide`; the last two by the future, too.
+        """
+        live = self._serving(use_case)
+        if context:
+            check_context(context)
+        request = DecisionRequest(decision_id or f"d-{secrets.token_hex(12)}", use_case, entity_id, context)
+        with self.journal.read() as read:
+            if decision_id is not None and (found := answered(read, request)) is not None:
+                done: Future[Decision] = Future()
+                done.set_result(found)
+                return done
+            state = read.get_state(use_case, entity_id)
+        assignment = assign(live.plan, entity_id)
+        decision = self._decide(request, state, live, live.releases[assignment.release_id], assignment)
+        online = self._watcher.online(use_case)
+        future = self.journal.submit(partial(record_decision, decision=decision, apply_event=mending(online.apply)))
+        future.add_done_callback(partial(self._after, decision, state, live))
+        return future
+
+    def submit_events(self, use_case: str, sent: SentEvents) -> "list[Future[Part]]":
+        """Take events in; see `serving.intake`.
+
+        Raises:
+            NotFound: no such use case.
+        """
+        return self._intake_of(use_case).submit_events(sent)
+
+    def submit_outcomes(self, use_case: str, sent: SentOutcomes) -> "list[Future[Part]]":
+        """Take outcomes in; see `serving.intake`.
+
+        Raises:
+            NotFound: no such use case.
+        """
+        return self._intake_of(use_case).submit_outcomes(sent)
+
+    def accept_events(self, use_case: str, sent: SentEvents) -> Receipt:
+        """Take events in, durable when it returns.
+
+        Raises:
+            NotFound: no such use case.
+            Conflict: every id was accepted before with other content.
+            StoreUnavailable: some could not be made durable; send all again.
+        """
+        return receipt([future.result() for future in self.submit_events(use_case, sent)])
+
+    def accept_outcomes(self, use_case: str, sent: SentOutcomes) -> Receipt:
+        """Take outcomes in, durable when it returns; raises as `accept_events`."""
+        return receipt([future.result() for future in self.submit_outcomes(use_case, sent)])
+
+    def decision(self, use_case: str, decision_id: str) -> Decision:
+        """A decision's row of the log.
+
+        Raises:
+            NotFound: no such use case or decision.
+        """
+        self._known(use_case)
+        with self.journal.read() as read:
+            found = stored_decision(read, use_case, decision_id)
+        if found is None:
+            raise NotFound("decision", decision_id)
+        return found
+
+    def answer(self, decision: Decision) -> DecisionAnswer:
+        """What the client is told of a decision."""
+        return DecisionAnswer(
+            decision_id=decision.decision_id,
+            entity_id=decision.entity_id,
+            action=decision.action,
+            content=self._content(decision),
+            propensity=decision.propensity,
+            release_id=decision.release_id,
+            arm=decision.arm,
+            arm_probability=decision.arm_probability,
+            degraded=decision.degraded,
+            decided_at=decision.decided_at,
+            expires_at=decision.expires_at,
+        )
+
+    def ready(self) -> bool:
+        """Whether every use case serves a release."""
+        return all(self._watcher.live(name) is not None for name in self.use_cases)
+
+    def status(self) -> Status:
+        """What serves now."""
+        return Status(
+            self.installation.installation_id,
+            self.installation.simulated,
+            self.clock.now_us(),
+            [self._status(name) for name in self.use_cases],
+        )
+
+    def look(self) -> None:
+        """Look at the traffic plans now, rather than within a quarter of a second."""
+        self._watcher.look()
+
+    def _decide(self, request: DecisionRequest, state: bytes | None, live: Live, release: Release, assignment: Assignment) -> Decision:
+        online = self._watcher.online(request.use_case)
+        now_us = self.clock.now_us()
+        degraded: tuple[str, ...] = ()
+        try:
+            row = online.read(state, release.feature_set, now_us, request.context)
+        except DataRefused:
+            _LOG.exception("the state of entity %s is damaged; defaults stand in", request.entity_id)
+            state, degraded = None, (DAMAGED,)
+            row = online.read(None, release.feature_set, now_us, request.context)
+        shown = NOTHING_SHOWN
+        if state is not None and release.runtime.eligibility.cools_down:
+            shown = online.last_times(state, DECISION_EVENT, "candidate_id", now_us)
+        return decide(
+            request,
+            row,
+            release.runtime,
+            assignment,
+            draw=self._draw(),
+            now_us=now_us,
+            shown=shown,
+            simulated=self.installation.simulated,
+            degraded=degraded,
+        )
+
+    def _after(self, decision: Decision, state: bytes | None, live: Live, future: "Future[Decision]") -> None:
+        if future.cancelled() or future.exception() is not None:
+            return
+        kept = future.result()
+        if kept.decided_at != decision.decided_at or kept.draw != decision.draw:
+            return
+        metrics = self.metrics
+        metrics.add(DECISIONS, kept.use_case, kept.arm, kept.release_id)
+        metrics.add(ACTIONS, kept.use_case, kept.action)
+        for reason in kept.degraded:
+            metrics.add(DEGRADED, kept.use_case, reason.partition(":")[0])
+        if (oldest := max(kept.ages_us, default=-1)) >= 0:
+            metrics.observe(FEATURE_AGE_SECONDS, kept.use_case, value=oldest / 1e6)
+        if live.plan.shadow is not None:
+            self._shadow.offer(Offer(kept, state, live, self._watcher.online(kept.use_case)))
+
+    def _content(self, decision: Decision) -> Mapping[str, str | int]:
+        live = self._watcher.live(decision.use_case)
+        release = live.releases.get(decision.release_id) if live else None
+        if release is not None:
+            catalogue = release.runtime.catalogue
+            return catalogue.candidates[catalogue.index[decision.action]].content
+        key = (decision.release_id, decision.action)
+        if key not in self._contents:
+            try:
+                catalogue = read_bundle(self.layout.bundles, decision.release_id).parts.catalogue
+                self._contents[key] = catalogue.candidates[catalogue.index[decision.action]].content
+            except (BundleRefused, KeyError):
+                self._contents[key] = _NO_CONTENT
+            while len(self._contents) > _CONTENTS_KEPT:
+                self._contents.popitem(last=False)
+        return self._contents[key]
+
+    def _serving(self, use_case: str) -> Live:
+        live = self._watcher.live(use_case)
+        if live is None:
+            self._known(use_case)
+            raise NotReady(f"use case `{use_case}`", "it has no release that can serve yet")
+        return live
+
+    def _known(self, use_case: str) -> UseCase:
+        found = self.use_cases.get(use_case)
+        if found is None:
+            raise NotFound("use case", use_case, tuple(self.use_cases))
+        return found
+
+    def _intake_of(self, use_case: str) -> Intake:
+        return self._intakes[self._known(use_case).name]
+
+    def _intake(self, use_case: UseCase) -> Intake:
+        online = partial(self._watcher.online, use_case.name)
+        return Intake(use_case, self.journal, self.clock, self.installation.simulated, self.metrics, lambda: online().apply)
+
+    def _status(self, use_case: str) -> UseCaseStatus:
+        live = self._watcher.live(use_case)
+        if live is None:
+            return UseCaseStatus(use_case, False, 0, 0.0, [], None, {})
+        arms = [ReleaseStatus(arm.name, arm.release_id, arm.share) for arm in live.plan.arms]
+        return UseCaseStatus(use_case, True, live.plan.version, live.plan.control_share, arms, live.plan.shadow, live.refused)
+
+    def _follow_keys(self) -> None:
+        path = keys_path(self.layout)
+        changed = path.stat().st_mtime if path.exists() else 0.0
+        if changed != self._keys_changed:
+            self.keys = read_keys(self.layout)
+            self._keys_changed = changed
