@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -166,6 +166,12 @@ class Inbox:
         query = "SELECT * FROM inbox WHERE ?1 IS NULL OR name = ?1 ORDER BY id DESC LIMIT ?2"
         with self._database.read() as connection:
             return [_row(row) for row in connection.execute(query, (name, limit))]
+
+    def counts(self) -> dict[Status, int]:
+        """How many rows there are of each status, none left out."""
+        with self._database.read() as connection:
+            found = dict(connection.execute("SELECT status, count(*) FROM inbox GROUP BY status"))
+        return {status: found.get(status, 0) for status in get_args(Status)}
 
     def row(self, row_id: int) -> InboxRow:
         """One row.
