@@ -1,0 +1,166 @@
+"""The exporter that Prometheus scrapes: measurements, ledger, inbox, services. `python -m monitoring.exporter`.
+
+It reads everything anew at each scrape, so it has no state of its own and is never behind.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from math import nan
+from pathlib import Path
+from typing import get_args
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from contracts.clock import SECOND_US, Clock
+from contracts.metrics import (
+    FORECAST,
+    GAIN,
+    INBOX_ROWS,
+    LEDGER_NEWEST,
+    MATURED,
+    METRICS,
+    MONITOR_AGE_SECONDS,
+    PLAN_VERSION,
+    RELEASES,
+    REWARD,
+    SERVICE_UP,
+    SKEW_ROWS,
+    TABLE_AGE_SECONDS,
+    TABLE_ROWS,
+    TRAFFIC_SHARE,
+    Metric,
+    Source,
+)
+from contracts.settings import Settings
+from contracts.traffic import CONTROL, Stage, TrafficPlan
+from monitoring.measures import Interval, UseCaseMeasures, read
+from monitoring.services import services_up
+from releases.inbox import Inbox
+from releases.ledger import Ledger
+from storage.installation import open_installation
+from storage.layout import Layout
+
+Sample = tuple[Metric, tuple[str, ...], float]
+ServicesUp = Callable[[], Mapping[str, bool]]
+
+
+@dataclass(frozen=True)
+class InstallationCollector(Collector):
+    """Everything that is known of an installation beside its replicas, read at each scrape.
+
+    Attributes:
+        use_cases: the ones that run; each has all its series from the start, NaN or 0 until there is something to say.
+        services_up: gives each service and whether it runs.
+    """
+
+    layout: Layout
+    use_cases: tuple[str, ...]
+    clock: Clock
+    ledger: Ledger
+    inbox: Inbox
+    services_up: ServicesUp
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """All metrics of this source, each once."""
+        families = {
+            metric.name: GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+            for metric in METRICS
+            if metric.source is Source.EXPORTER
+        }
+        for metric, labels, value in self._samples():
+            families[metric.name].add_metric(labels, value)
+        return families.values()
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """Nothing: asking would read everything once more."""
+        return ()
+
+    def _samples(self) -> Iterator[Sample]:
+        for service, up in self.services_up().items():
+            yield SERVICE_UP, (service,), float(up)
+        for status, rows in self.inbox.counts().items():
+            yield INBOX_ROWS, (status,), float(rows)
+        measures = read(self.layout)
+        yield MONITOR_AGE_SECONDS, (), time.time() - measures.made_s if measures else nan
+        for use_case in self.use_cases:
+            plan = self.ledger.plan(use_case)
+            yield from self._ledger(use_case, plan)
+            measured = measures.use_cases.get(use_case) if measures else None
+            yield from _measured(use_case, measured, self.clock.now_us(), plan)
+
+    def _ledger(self, use_case: str, plan: TrafficPlan | None) -> Iterator[Sample]:
+        newest = self.ledger.rows(use_case, limit=1)
+        yield LEDGER_NEWEST, (use_case,), float(newest[0].id if newest else 0)
+        yield PLAN_VERSION, (use_case,), float(plan.version if plan else 0)
+        yield TRAFFIC_SHARE, (use_case, CONTROL, plan.champion.release_id if plan else ""), plan.control_share if plan else nan
+        for arm in plan.arms if plan else ():
+            yield TRAFFIC_SHARE, (use_case, arm.name, arm.release_id), (1.0 - plan.control_share) * arm.share if plan else nan
+        stages = [release.stage for release in self.ledger.releases(use_case)]
+        for stage in get_args(Stage):
+            yield RELEASES, (use_case, stage), float(stages.count(stage))
+
+
+def _measured(use_case: str, measured: UseCaseMeasures | None, now_us: int, plan: TrafficPlan | None) -> Iterator[Sample]:
+    arms = {(arm.arm, arm.release_id): arm for arm in measured.arms} if measured else {}
+    serving = [(CONTROL, plan.champion.release_id), *((arm.name, arm.release_id) for arm in plan.arms)] if plan else [(CONTROL, "")]
+    for arm, release_id in dict.fromkeys([*arms, *serving]):
+        found = arms.get((arm, release_id))
+        yield MATURED, (use_case, arm, release_id), float(found.decisions if found else 0)
+        yield from _interval(REWARD, (use_case, arm, release_id), found.reward if found else None)
+        yield from _interval(GAIN, (use_case, arm, release_id), found.gain if found else None)
+    forecasts = {forecast.release_id: forecast.value for forecast in measured.forecasts} if measured else {}
+    for release_id in dict.fromkeys([*forecasts, *(release for _, release in serving)]):
+        yield from _interval(FORECAST, (use_case, release_id), forecasts.get(release_id))
+    yield SKEW_ROWS, (use_case, "checked"), float(measured.skew.checked if measured else 0)
+    yield SKEW_ROWS, (use_case, "differing"), float(measured.skew.differing if measured else 0)
+    for table in ("events", "decisions", "outcomes", "quarantine"):
+        found_table = measured.tables.get(table) if measured else None
+        yield TABLE_ROWS, (use_case, table), float(found_table.rows if found_table else 0)
+        newest_us = found_table.newest_us if found_table else None
+        yield TABLE_AGE_SECONDS, (use_case, table), nan if newest_us is None else (now_us - newest_us) / SECOND_US
+
+
+def _interval(metric: Metric, labels: tuple[str, ...], interval: Interval | None) -> Iterator[Sample]:
+    for bound in ("estimate", "low", "high"):
+        end = getattr(interval, bound) if interval else None
+        yield metric, (*labels, bound), nan if end is None else end
+
+
+def registry(collector: Collector) -> CollectorRegistry:
+    """A registry of this collector alone: nothing of the process itself, nothing global."""
+    made = CollectorRegistry(auto_describe=False)
+    made.register(collector)
+    return made
+
+
+def main() -> int:
+    """Serve `/metrics` on loopback until told to end. Settings come from `offerloop.toml` and the environment."""
+    file = Path("offerloop.toml")
+    settings = Settings.build(file.read_text() if file.exists() else "", os.environ)
+    layout = Layout(settings.folder)
+    clock = open_installation(layout, settings.clock).clock
+    ledger, inbox = Ledger(layout.ledger), Inbox(layout.ledger)
+    collector = InstallationCollector(layout, settings.use_cases, clock, ledger, inbox, lambda: services_up(layout))
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    server, thread = start_http_server(settings.ports.metrics, "127.0.0.1", registry(collector))
+    print(f"metrics at http://127.0.0.1:{server.server_port}/metrics", flush=True)
+    ended.wait()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    inbox.close()
+    ledger.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

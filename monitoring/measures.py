@@ -1,0 +1,91 @@
+"""Measurements of an installation: the shape they are kept in between the flow that makes them and the exporter that shows them."""
+
+from pathlib import Path
+
+import msgspec
+
+from storage.files import write_bytes
+from storage.layout import Layout
+
+
+class Interval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A figure with the ends of its 95 % interval; None where it has no end yet. In the use case's unit, such as dollars."""
+
+    estimate: float
+    low: float | None
+    high: float | None
+
+
+class ArmMeasure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an arm earned with one release, from matured decisions.
+
+    Attributes:
+        reward: a decision. `gain`: above control's in the same time; None for control, and where control has none.
+    """
+
+    arm: str
+    release_id: str
+    decisions: int
+    entities: int
+    reward: Interval
+    gain: Interval | None
+
+
+class Forecast(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The value a decision that the gate foresaw for a release."""
+
+    release_id: str
+    value: Interval
+
+
+class SkewMeasure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Of the newest decisions: how many were recomputed, and how many of those had other features than logged; by feature, too."""
+
+    checked: int
+    differing: int
+    features: dict[str, int]
+
+
+class TableMeasure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Rows of a table, and the time of its newest one (µs, logical); None without rows."""
+
+    rows: int
+    newest_us: int | None
+
+
+class UseCaseMeasures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All measurements of a use case. `unmatured` decisions still wait for their outcome window to close."""
+
+    unit: str
+    arms: tuple[ArmMeasure, ...]
+    forecasts: tuple[Forecast, ...]
+    skew: SkewMeasure
+    tables: dict[str, TableMeasure]
+    unmatured: int
+
+
+class Measures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Measurements of one moment: `at_us` on the installation's clock, `made_s` in real seconds since 1970."""
+
+    at_us: int
+    made_s: float
+    use_cases: dict[str, UseCaseMeasures]
+
+
+def path(layout: Layout) -> Path:
+    """Where the newest measurements are."""
+    return layout.monitor / "latest.json"
+
+
+def write(layout: Layout, measures: Measures) -> None:
+    """Put measurements in place of the older ones, whole or not at all."""
+    write_bytes(path(layout), msgspec.json.encode(measures))
+
+
+def read(layout: Layout) -> Measures | None:
+    """The newest measurements; None before the first."""
+    try:
+        content = path(layout).read_bytes()
+    except FileNotFoundError:
+        return None
+    return msgspec.json.decode(content, type=Measures)

@@ -1,0 +1,102 @@
+"""What a scrape finds, before anything happened and after."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from contracts.clock import DAY_US, HOUR_US, Clock
+from contracts.metrics import METRICS, Source
+from monitoring.exporter import InstallationCollector, registry
+from monitoring.measure import measure
+from monitoring.measures import write
+from monitoring.services import services_up
+from releases.inbox import Inbox
+from releases.ledger import Act, Ledger
+from releases.stages import start
+from storage.layout import Layout
+from tests.monitoring.conftest import NOON, Shop
+from use_cases.definition import UseCase
+
+NOW = 2 * DAY_US + NOON + HOUR_US
+EXPORTED = {metric.name for metric in METRICS if metric.source is Source.EXPORTER}
+
+
+@pytest.fixture
+def inbox(layout: Layout) -> Iterator[Inbox]:
+    opened = Inbox(layout.ledger)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def scrape(layout: Layout, ledger: Ledger, inbox: Inbox) -> CollectorRegistry:
+    stopped = Clock(origin_us=NOW, started_us=0, scale=0)
+    return registry(InstallationCollector(layout, ("shop",), stopped, ledger, inbox, lambda: {"ray": True, "mlflow": False}))
+
+
+def test_every_metric_is_there_before_anything_happened(scrape: CollectorRegistry) -> None:
+    found = {family.name: family.samples for family in scrape.collect()}
+    assert set(found) == EXPORTED
+    assert all(found.values()), [name for name, samples in found.items() if not samples]
+
+
+def test_measurements_ledger_inbox_and_services_are_shown(
+    scrape: CollectorRegistry, busy: Shop, layout: Layout, shop: UseCase, ledger: Ledger, inbox: Inbox
+) -> None:
+    start(ledger, "shop", "r-1", "ab" * 32, 0.2, Act("test", 0, "for the test"))
+    inbox.trigger("train", "schedule", "monday", {}, at=0)
+    write(layout, measure(layout, {"shop": shop}, ledger, NOW))
+
+    def value(metric: str, **labels: str) -> float | None:
+        return scrape.get_sample_value(f"offerloop_{metric}", labels)
+
+    champion = {"use_case": "shop", "arm": "champion", "release_id": "r-1"}
+    assert value("reward_per_decision", **champion, bound="estimate") == pytest.approx(2.0)
+    assert value("gain_over_control", **champion, bound="estimate") == pytest.approx(1.5)
+    assert value("matured_decisions", **champion) == 3.0
+    assert value("traffic_share", **champion) == pytest.approx(0.8)
+    assert value("traffic_share", use_case="shop", arm="control", release_id="r-1") == pytest.approx(0.2)
+    assert math.isnan(value("forecast_per_decision", use_case="shop", release_id="r-1", bound="low") or 0.0)
+    assert value("plan_version", use_case="shop") == 1.0
+    assert value("releases", use_case="shop", stage="champion") == 1.0
+    assert value("releases", use_case="shop", stage="refused") == 0.0
+    assert value("ledger_newest_id", use_case="shop") == float(ledger.rows("shop", limit=1)[0].id)
+    assert value("inbox_rows", status="waiting") == 1.0
+    assert value("inbox_rows", status="failed") == 0.0
+    assert value("service_up", service="ray") == 1.0
+    assert value("service_up", service="mlflow") == 0.0
+    assert value("skew_rows", use_case="shop", result="differing") == 0.0
+    assert value("table_age_seconds", use_case="shop", table="decisions") == 3_600.0
+    assert (value("monitor_age_seconds") or -1.0) >= 0.0
+
+
+def test_what_runs_is_what_was_noted_and_is_alive(layout: Layout) -> None:
+    assert services_up(layout) == {}
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    layout.run.mkdir(parents=True)
+    (layout.run / "services.json").write_bytes(msgspec.json.encode({"serve": os.getpid(), "prefect": ended.pid}))
+    assert services_up(layout) == {"serve": True, "prefect": False}
+
+
+def test_the_process_serves_on_loopback_and_ends_when_told(repository: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "monitoring.exporter"]
+    own = environment | {"OFFERLOOP_PORTS__METRICS": "0", "OFFERLOOP_USE_CASES": "shop", "PYTHONPATH": str(repository)}
+    with subprocess.Popen(command, cwd=tmp_path, env=own, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().split()[-1]
+        assert address.startswith("http://127.0.0.1:")
+        text = urllib.request.urlopen(address, timeout=10).read().decode()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    assert {family.name for family in text_string_to_metric_families(text)} == EXPORTED
