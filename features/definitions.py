@@ -200,6 +200,8 @@ class FeatureSet(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=T
     features: tuple[Feature, ...]
 
     def __post_init__(self) -> None:
+        if not self.features:
+            raise DefinitionError(f"feature set {self.name}", "has no features", "Name at least one.")
         known: set[str] = set()
         for feature in self.features:
             where = f"feature `{feature.name}` of {self.name}"
@@ -284,6 +286,8 @@ def _check_feature(where: str, feature: Feature, known: set[str]) -> None:
             raise DefinitionError(where, f"window of {feature.window_us} µs", "Use Window.days, Window.hours or Window.minutes.")
         if feature.categories and feature.aggregate not in ("first", "last"):
             raise DefinitionError(where, f"categories of a `{feature.aggregate}`", "Only first and last of a text have categories.")
+    if isinstance(feature, Request) and not re.fullmatch(r"[^\"'\\]+", feature.field):
+        raise DefinitionError(where, f"reads {feature.field!r} of the request", "Name a key without quotes and backslashes.")
     if not isinstance(feature, Derived):
         if len(set(feature.categories)) != len(feature.categories):
             raise DefinitionError(where, "names a category twice", "A category's code is its position, so name each once.")

@@ -89,6 +89,14 @@ def query(feature_set: FeatureSet, schema: EventSchema, dialect: Dialect, first_
     return f"WITH {', '.join(parts)} SELECT {', '.join(['row_key', 'row_id', *outputs])}, {missing} AS missing FROM d{last}"
 
 
+def coded(value: str, categories: Sequence[str], dialect: Dialect) -> str:
+    """A value as its number: the position of a text among categories, −1 for another text, NULL for NULL."""
+    if not categories:
+        return f"CAST({value} AS DOUBLE)"
+    cases = [f"WHEN {value} = {dialect.text(text)} THEN {_number(code)}" for code, text in enumerate(categories)]
+    return f"CASE WHEN {value} IS NULL THEN NULL {' '.join(cases)} ELSE {_number(-1.0)} END"
+
+
 def _start(moment: str, window_us: int) -> str:
     hop = hop_us(window_us)
     # why: both engines' remainder takes the sign of the dividend, so the floor of a negative time needs it twice
@@ -163,20 +171,13 @@ def _aggregate_value(feature: Aggregate, dialect: Dialect, relation: str) -> tup
         case "seconds_since_last":
             value = f"CAST({age} AS DOUBLE) / {_number(1e6)}"
         case _:
-            value = _coded(f"{relation}.o_{feature.name}", feature.categories, dialect)
+            value = coded(f"{relation}.o_{feature.name}", feature.categories, dialect)
     return value, "FALSE" if feature.max_age_us is None else f"coalesce({age} > {feature.max_age_us}, FALSE)"
 
 
 def _attribute_value(feature: Attribute, dialect: Dialect, relation: str, names: Mapping[str, str]) -> tuple[str, str]:
     stale = "FALSE" if feature.max_age_us is None else f"coalesce(m.moment - {relation}.event_time > {feature.max_age_us}, FALSE)"
-    return _coded(f"{relation}.{names[feature.field]}", feature.categories, dialect), stale
-
-
-def _coded(value: str, categories: Sequence[str], dialect: Dialect) -> str:
-    if not categories:
-        return f"CAST({value} AS DOUBLE)"
-    cases = [f"WHEN {value} = {dialect.text(text)} THEN {_number(code)}" for code, text in enumerate(categories)]
-    return f"CASE WHEN {value} IS NULL THEN NULL {' '.join(cases)} ELSE {_number(-1.0)} END"
+    return coded(f"{relation}.{names[feature.field]}", feature.categories, dialect), stale
 
 
 def _settled(value: str, feature: Feature) -> str:
