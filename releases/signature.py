@@ -1,7 +1,6 @@
 """Signed webhooks in the form of standard-webhooks.com: HMAC-SHA256 over id, time and body."""
 
 import base64
-import binascii
 import hashlib
 import hmac
 import secrets
@@ -80,7 +79,7 @@ def verify(keys: Sequence[str], headers: Mapping[str, str], body: bytes, now_s: 
 def _key(secret: str) -> bytes:
     try:
         key = base64.b64decode(secret.removeprefix(PREFIX), validate=True) if secret.startswith(PREFIX) else b""
-    except binascii.Error:
+    except ValueError:
         key = b""
     if not key:
         raise SettingsError("webhook secret", "…", f"`{PREFIX}` and base64")
