@@ -147,6 +147,45 @@ def build_policy(spec: PolicySpec, catalogue: Catalogue) -> Policy:
             return Ranked(_ranks(spec.order, catalogue), spec.epsilon)
 
 
+def probabilities_of_many(policy: Policy, scores: Floats, positions: Positions, starts: Positions) -> Floats:
+    """`Policy.probabilities` of many decisions at once, to the same bits: for estimates over a log.
+
+    Args:
+        policy: any; those that `build_policy` gives are fast.
+        scores: (m,) of the eligible candidates of each decision, laid end to end.
+        positions: (m,) their positions in the catalogue, ascending within a decision.
+        starts: (n,) where each decision's candidates begin, the first 0, each decision having at least one.
+
+    Returns:
+        (m,) probabilities.
+
+    Example:
+        >>> many = probabilities_of_many(EpsilonGreedy(0.5), np.array([1.0, 3.0, 7.0]), np.array([0, 1, 0]), np.array([0, 2]))
+        >>> many.tolist()
+        [0.25, 0.75, 1.0]
+    """
+    match policy:
+        case Uniform():
+            epsilon, keys = 1.0, scores
+        case EpsilonGreedy(epsilon=share):
+            epsilon, keys = share, scores
+        case Ranked(ranks=ranks, epsilon=share):
+            epsilon, keys = share, -np.array(ranks, dtype=np.float64)[positions]
+        case Greedy():
+            epsilon, keys = 0.0, scores
+        case _:
+            ends = [*starts[1:].tolist(), len(scores)]
+            parts = [slice(start, end) for start, end in zip(starts.tolist(), ends, strict=True)]
+            return np.concatenate([policy.probabilities(scores[part], positions[part]) for part in parts])
+    counts = np.diff(starts, append=len(keys))
+    decision = np.repeat(np.arange(len(starts)), counts)
+    best = np.flatnonzero(keys == np.maximum.reduceat(keys, starts)[decision])
+    first = best[np.diff(decision[best], prepend=-1) > 0]
+    probabilities: Floats = np.repeat(epsilon / counts, counts)
+    probabilities[first] += 1.0 - epsilon
+    return probabilities
+
+
 def choose(probabilities: Sequence[float], draw: float) -> int:
     """The place that a uniform draw in [0, 1) falls on when the probabilities are laid end to end.
 

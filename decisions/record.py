@@ -127,9 +127,11 @@ def record_event(write: Write, use_case: str, event: Event, apply_event: ApplyEv
         InvalidInput: its id is too long.
     """
     sent_time = event.event_time if event.original_time is None else event.original_time
-    if not _is_new(write, EVENT, use_case, event.event_id, (event.entity_id, event.type, sent_time, event.fields)):
+    digest = _new_digest(write, EVENT, use_case, event.event_id, (event.entity_id, event.type, sent_time, event.fields))
+    if digest is None:
         return False
     seq = _apply(write, use_case, event, apply_event)
+    write.put_id(EVENT, use_case, event.event_id, digest)
     write.append(EVENTS, _ENCODER.encode(StoredEvent(use_case, msgspec.structs.replace(event, seq=seq))))
     return True
 
@@ -152,7 +154,8 @@ def record_outcome(
     event_time = ingested_time if sent.event_time is None else sent.event_time
     if event_time < decision.decided_at:
         raise InvalidInput("event_time", f"is {event_time}", f"a time not before the decision's, {decision.decided_at}")
-    if not _is_new(write, OUTCOME, use_case, sent.outcome_id, (sent.decision_id, sent.reward, sent.event_time, sent.kind)):
+    digest = _new_digest(write, OUTCOME, use_case, sent.outcome_id, (sent.decision_id, sent.reward, sent.event_time, sent.kind))
+    if digest is None:
         return False
     outcome = Outcome(
         outcome_id=sent.outcome_id,
@@ -167,6 +170,7 @@ def record_outcome(
         simulated=simulated,
     )
     seq = _apply(write, use_case, event_of_outcome(outcome), apply_event)
+    write.put_id(OUTCOME, use_case, sent.outcome_id, digest)
     write.append(OUTCOMES, _ENCODER.encode(msgspec.structs.replace(outcome, seq=seq)))
     return True
 
@@ -182,20 +186,18 @@ def record_quarantined(write: Write, entry: Quarantined) -> None:
 
 
 def _apply(write: Write, use_case: str, event: Event, apply_event: ApplyEvent) -> int:
+    # why: this raises, if at all, before anything is written, so that a caller may go on with other records in the same transaction
     state, seq = apply_event(write.get_state(use_case, event.entity_id), event)
     write.put_state(use_case, event.entity_id, state)
     return seq
 
 
-def _is_new(write: Write, kind: str, use_case: str, identifier: str, content: object) -> bool:
+def _new_digest(write: Write, kind: str, use_case: str, identifier: str, content: object) -> bytes | None:
     digest = blake2b(_ENCODER.encode(content), digest_size=16).digest()
     found = write.get_id(kind, use_case, identifier)
-    if found is None:
-        write.put_id(kind, use_case, identifier, digest)
-        return True
-    if found != digest:
+    if found is not None and found != digest:
         raise Conflict(kind, identifier)
-    return False
+    return digest if found is None else None
 
 
 _ENCODER = msgspec.msgpack.Encoder(order="deterministic")

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from contracts.catalogue import Candidate, Catalogue
 from contracts.errors import DefinitionError
-from decisions.policies import PolicySpec, build_policy, choose
+from decisions.matrix import Floats, Positions
+from decisions.policies import PolicySpec, build_policy, choose, probabilities_of_many
 
 CATALOGUE = Catalogue(tuple(Candidate(f"c{position}", {"price": position}) for position in range(30)))
 
@@ -58,6 +59,30 @@ def test_the_second_and_third_score_alike_and_best(spec: PolicySpec, expected: l
     probabilities = build_policy(spec, CATALOGUE).probabilities(np.array([0.0, 5.0, 5.0, -1.0]), np.array([1, 3, 5, 7]))
 
     assert probabilities.tolist() == expected
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+@given(decisions=st.lists(eligible, min_size=1, max_size=8), data=st.data())
+def test_many_decisions_at_once_get_the_same_bits(spec: PolicySpec, decisions: list[list[int]], data: st.DataObject) -> None:
+    policy = build_policy(spec, CATALOGUE)
+    coarse = st.integers(-2, 2).map(float)
+    scores = [np.array(data.draw(st.lists(coarse, min_size=len(places), max_size=len(places)))) for places in decisions]
+    starts = np.cumsum([0, *(len(places) for places in decisions[:-1])])
+
+    together = probabilities_of_many(policy, np.concatenate(scores), np.concatenate(decisions), starts)
+
+    one_by_one = [policy.probabilities(own, np.array(places)) for own, places in zip(scores, decisions, strict=True)]
+    assert together.tobytes() == np.concatenate(one_by_one).tobytes()
+
+
+def test_many_decisions_of_a_policy_of_ones_own() -> None:
+    class Proportional:
+        def probabilities(self, scores: Floats, positions: Positions) -> Floats:
+            return scores / scores.sum()
+
+    together = probabilities_of_many(Proportional(), np.array([1.0, 3.0, 5.0]), np.array([0, 1, 1]), np.array([0, 2]))
+
+    assert together.tolist() == [0.25, 0.75, 1.0]
 
 
 @given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=24).filter(lambda weights: sum(weights) > 0.01))

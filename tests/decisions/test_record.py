@@ -27,7 +27,7 @@ from decisions.record import (
     stored_decision,
 )
 from features.definitions import FeatureRow
-from storage.journal import Journal
+from storage.journal import Journal, Write
 
 NOW = 1_000 * DAY_US
 
@@ -133,7 +133,7 @@ def test_an_outcome_of_nothing_is_refused(
     assert streams(journal) == ["decisions"]
 
 
-def test_what_fails_leaves_nothing(journal: Journal, runtime: ReleaseRuntime) -> None:
+def test_what_fails_leaves_nothing_and_lets_others_go_on(journal: Journal, runtime: ReleaseRuntime, count_events: ApplyEvent) -> None:
     def refuse(state: bytes | None, event: Event) -> tuple[bytes, int]:
         raise InvalidInput("state", "is corrupt", "a readable one")
 
@@ -142,9 +142,22 @@ def test_what_fails_leaves_nothing(journal: Journal, runtime: ReleaseRuntime) ->
     with pytest.raises(InvalidInput):
         journal.write(lambda write: record_decision(write, decision(runtime), refuse))
 
+    def go_on(write: Write) -> bool:
+        record_decision(write, decision(runtime), count_events)
+        for record in (
+            partial(record_event, event=login(), use_case="game", apply_event=refuse),
+            partial(record_outcome, sent=SentOutcome("o-1", "d-1", 1), use_case="game", apply_event=refuse, ingested_time=NOW),
+        ):
+            with pytest.raises(InvalidInput):
+                record(write)
+        return record_event(write, "game", login("e-2"), count_events)
+
     assert streams(journal) == []
+    assert journal.write(go_on)
+    assert streams(journal) == ["decisions", "events"]
     with journal.read() as read:
-        assert read.get_id("event", "game", "e-1") is read.get_id("decision", "game", "d-1") is None
+        assert read.get_id("outcome", "game", "o-1") is None
+        assert read.get_id("event", "game", "e-1") is None
 
 
 def test_shadow_scores_and_quarantine_are_appended(journal: Journal) -> None:

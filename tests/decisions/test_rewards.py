@@ -1,9 +1,23 @@
+from pathlib import Path
+
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.clock import DAY_US, HOUR_US
+from contracts.events import EventSchema, EventType, FieldType
+from contracts.records import DECISION_EVENT, Decision
+from contracts.traffic import CHAMPION
+from decisions.assignment import Assignment
+from decisions.decide import DecisionRequest, ReleaseRuntime, decide
+from decisions.explain import recompute
+from decisions.record import SentOutcome, make_event, record_decision, record_event, record_outcome
 from decisions.rewards import matured
+from features.definitions import FeatureSet
+from features.online import OnlineFeatures
+from storage.drain import drain
+from storage.journal import Journal
+from storage.tables import Tables
 
 DECISIONS = pl.DataFrame(
     {
@@ -79,3 +93,39 @@ def test_it_is_the_sum_that_the_words_say(sent: list[tuple[str, int, int]], wind
     }
 
     assert dict(matured(decisions, outcomes, window_us=window, now_us=now).select("decision_id", "reward").iter_rows()) == expected
+
+
+def test_a_shown_offer_cools_down_and_its_purchase_is_its_reward(
+    journal: Journal, tmp_path: Path, runtime: ReleaseRuntime, features: FeatureSet
+) -> None:
+    profile = EventType("profile", {"level": FieldType.INT, "country": FieldType.STR})
+    schema = EventSchema.build("game", (profile, EventType("purchase", {"amount_micros": FieldType.INT})))
+    online = OnlineFeatures(schema, 7 * DAY_US)
+    joined = make_event("e-1", "p-1", "profile", 0, {"level": 7, "country": "DE"}, ingested_time=0)
+    journal.write(lambda write: record_event(write, "game", joined, online.apply))
+
+    def ask(decision_id: str, draw: float, now_us: int) -> Decision:
+        with journal.read() as read:
+            state = read.get_state("game", "p-1")
+        row = online.read(state, features, now_us, {})
+        shown = online.last_times(state, DECISION_EVENT, "candidate_id", now_us)
+        request = DecisionRequest(decision_id, "game", "p-1")
+        made = decide(request, row, runtime, Assignment(CHAMPION, 0.9, runtime.release_id), draw=draw, now_us=now_us, shown=shown)
+        return journal.write(lambda write: record_decision(write, made, online.apply))
+
+    first = ask("d-1", 0.999, HOUR_US)
+    second = ask("d-2", 0.0, 2 * HOUR_US)
+    third = ask("d-3", 0.0, 26 * HOUR_US)
+    bought = SentOutcome("o-1", "d-1", 990_000, event_time=3 * HOUR_US)
+    journal.write(lambda write: record_outcome(write, "game", bought, online.apply, ingested_time=3 * HOUR_US))
+
+    names = [[candidate.candidate_id for candidate in decision.candidates] for decision in (first, second, third)]
+    assert first.action == "coins"
+    assert names == [["none", "gems", "gems_dear", "coins"], ["none", "gems", "gems_dear"], ["none", "gems", "gems_dear", "coins"]]
+    assert [(decision.seen_seq, decision.seq) for decision in (first, second, third)] == [(1, 2), (2, 3), (3, 4)]
+    assert [recompute(decision, runtime).differences for decision in (first, second, third)] == [(), (), ()]
+
+    tables = Tables(tmp_path / "tables")
+    drain(journal, tables, {"game": schema})
+    rewards = matured(tables.frame(schema, "decisions"), tables.frame(schema, "outcomes"), window_us=DAY_US, now_us=2 * DAY_US)
+    assert rewards.select("decision_id", "action", "reward").rows() == [("d-1", "coins", 990_000), ("d-2", "none", 0)]

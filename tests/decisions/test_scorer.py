@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import lightgbm
 import numpy as np
 import pytest
@@ -37,6 +39,18 @@ def test_a_model_gives_the_bits_of_booster_predict(
     assert scorer.scores(np.array(entity), np.array(some)).tobytes() == np.asarray(expected).tobytes()
     scorer.direct = False
     assert scorer.scores(np.array(entity), np.array(some)).tobytes() == np.asarray(expected).tobytes()
+
+
+def test_threads_do_not_disturb_each_other(catalogue: Catalogue, features: FeatureSet, model_text: str) -> None:
+    scorer = build_scorer("lightgbm", {"model.txt": model_text.encode()}, features.names, catalogue)
+    entities = [np.array([float(number % 9), float(number % 4 - 1), number / 7]) for number in range(400)]
+    everyone = np.arange(4)
+    alone = [scorer.scores(entity, everyone).tobytes() for entity in entities]
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda entity: scorer.scores(entity, everyone).tobytes(), entities))
+
+    assert together == alone
 
 
 def test_features_of_another_width_are_refused(catalogue: Catalogue, features: FeatureSet, model_text: str) -> None:
