@@ -78,7 +78,8 @@ def test_many_decisions_at_once_get_the_same_bits(spec: PolicySpec, decisions: l
 def test_many_decisions_of_a_policy_of_ones_own() -> None:
     class Proportional:
         def probabilities(self, scores: Floats, positions: Positions) -> Floats:
-            return scores / scores.sum()
+            shares: Floats = scores / scores.sum()
+            return shares
 
     together = probabilities_of_many(Proportional(), np.array([1.0, 3.0, 5.0]), np.array([0, 1, 1]), np.array([0, 2]))
 
