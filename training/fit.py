@@ -1,0 +1,147 @@
+"""The revenue model: one LightGBM model over (features, candidate), and the best single candidate as a table."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import lightgbm as lgb
+import numpy as np
+
+from contracts.catalogue import Catalogue
+from decisions.matrix import CandidateColumns, Floats, column_names, paired_rows
+from features.definitions import FeatureSet
+from training.dataset import Bools, Ints, TrainingSet
+from training.severity import expected_sizes, smoothed
+from use_cases.definition import Learner
+
+DEFAULTS: Mapping[str, float | int | str] = {
+    "objective": "poisson",
+    "learning_rate": 0.05,
+    "num_leaves": 15,
+    "min_data_in_leaf": 150,
+    "min_sum_hessian_in_leaf": 1.0,
+    "lambda_l2": 1.0,
+    "feature_fraction": 0.5,
+    "cat_smooth": 20.0,
+    "min_data_per_group": 100,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbosity": -1,
+}
+"""A log link, since what a candidate adds multiplies with what a person spends anyway; a leaf must hold about one purchase."""
+
+MOST_NEGATIVE = 0.05
+"""Share of all that was earned which refunds may undo before the model is fitted to rewards as they are, by least squares."""
+
+_CHUNK = 2**18
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A fitted model, and what its columns are."""
+
+    booster: lgb.Booster
+    candidates: CandidateColumns
+
+    @property
+    def text(self) -> str:
+        """LightGBM's own text."""
+        return str(self.booster.model_to_string())
+
+
+def fit(training_set: TrainingSet, rows: Bools, learner: Learner, *, seed: int, threads: int) -> Model:
+    """Fit the revenue model to some rows; the same rows and seed give the same model. Its scores are in the unit that people read.
+
+    Args:
+        training_set: the data.
+        rows: (n,) which of them; those whose action the catalogue no longer has are left out.
+        learner: rounds, and parameters over `DEFAULTS`.
+        seed: of the sampling of columns.
+        threads: of LightGBM.
+    """
+    use_case = training_set.use_case
+    columns = CandidateColumns.of(use_case.catalogue)
+    used = rows & (training_set.action >= 0)
+    action, rewards = training_set.action[used], training_set.reward[used]
+    refunds = rewards.clip(max=0.0).sum()
+    skewed = -refunds <= MOST_NEGATIVE * rewards.clip(min=0.0).sum()
+    labels = labels_of(rewards, action, len(columns.values)) if skewed else rewards
+    # why: in units of a mean reward, leaf minimum and regularisation count purchases, whatever the currency
+    unit = float(np.abs(labels[labels != 0.0]).mean()) if labels.any() else 1.0
+    names = column_names(use_case.feature_set.names, columns)
+    data = lgb.Dataset(
+        paired_rows(training_set.features[used], columns, action),
+        labels / unit,
+        feature_name=list(names),
+        categorical_feature=_categorical(use_case.feature_set, use_case.catalogue),
+        params={"max_bin": 127},
+    )
+    objective = {} if skewed else {"objective": "regression"}
+    settings = {**DEFAULTS, **learner.params, **objective, "seed": seed % 2**31, "num_threads": threads}
+    booster = lgb.train(settings, data, learner.rounds)
+    return Model(_in_unit(booster, unit, additive=not skewed), columns)
+
+
+def labels_of(rewards: Floats, actions: Ints, candidates: int) -> Floats:
+    """(n,) what a model is fitted to: rewards with expected sizes, refunds as nothing."""
+    earned = rewards.clip(min=0.0)
+    return smoothed(earned, actions, expected_sizes(earned, actions, candidates))
+
+
+def predict(model: Model, features: Floats, eligible: Bools, *, threads: int) -> Floats:
+    """(n, K) scores of the eligible candidates, −inf for the others.
+
+    Args:
+        model: a model.
+        features: (n, F).
+        eligible: (n, K).
+        threads: of LightGBM; the bits do not depend on them.
+    """
+    row, place = np.nonzero(eligible)
+    scores = np.full(eligible.shape, -np.inf)
+    for start in range(0, len(row), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        matrix = paired_rows(features[row[chunk]], model.candidates, place[chunk])
+        scores[row[chunk], place[chunk]] = model.booster.predict(matrix, num_threads=threads)
+    return scores
+
+
+def best_single(training_set: TrainingSet, rows: Bools, learner: Learner, *, seed: int, threads: int) -> Floats:
+    """(K,) expected reward of each candidate whoever is asked, from some rows: the best of it is the best single candidate.
+
+    A candidate's rewards are compared with what its entities earn on average (a model of the features alone), each row weighing
+    `1 / propensity`: so it does not matter who may be shown it, or whom the log preferred to show it. Sizes of rewards are the expected
+    ones: a candidate is not best because of one large purchase. One that was never shown is worth as little as the worst.
+    """
+    used = rows & (training_set.action >= 0) & training_set.randomised
+    width = training_set.eligible.shape[1]
+    action, rewards = training_set.action[used], training_set.reward[used]
+    labels = labels_of(rewards, action, width) + rewards.clip(max=0.0)
+    usual = _usual(training_set, used, labels, learner, seed, threads)
+    weights = 1.0 / training_set.propensity[used]
+    shown = np.bincount(action, weights, minlength=width)
+    above = np.bincount(action, weights * (labels - usual), minlength=width)
+    gain = np.divide(above, shown, out=np.full(width, np.nan), where=shown > 0.0)
+    return np.asarray(np.where(np.isnan(gain), np.nanmin(gain), gain) + float(usual.mean()))
+
+
+def _usual(training_set: TrainingSet, rows: Bools, labels: Floats, learner: Learner, seed: int, threads: int) -> Floats:
+    feature_set = training_set.use_case.feature_set
+    unit = float(np.abs(labels[labels != 0.0]).mean()) if labels.any() else 1.0
+    settings = {**DEFAULTS, **learner.params, "objective": "regression", "seed": seed % 2**31, "num_threads": threads}
+    features = training_set.features[rows]
+    names, categories = list(feature_set.names), list(feature_set.categorical)
+    data = lgb.Dataset(features, labels / unit, feature_name=names, categorical_feature=categories, params={"max_bin": 127})
+    return np.asarray(lgb.train(settings, data, min(learner.rounds, 60)).predict(features, num_threads=threads)) * unit
+
+
+def _categorical(feature_set: FeatureSet, catalogue: Catalogue) -> list[str]:
+    return [*feature_set.categorical, *CandidateColumns.of(catalogue).categorical]
+
+
+def _in_unit(booster: lgb.Booster, unit: float, *, additive: bool) -> lgb.Booster:
+    trees = booster.dump_model(num_iteration=-1 if additive else 1)["tree_info"]
+    for tree, described in enumerate(trees):
+        for leaf in range(described["num_leaves"]):
+            value = booster.get_leaf_output(tree, leaf)
+            booster.set_leaf_output(tree, leaf, value * unit if additive else value + float(np.log(unit)))
+    return lgb.Booster(model_str=booster.model_to_string())

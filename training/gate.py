@@ -1,0 +1,132 @@
+"""The gate: may a candidate go on, which one, and why; in words and numbers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from decisions.value import Estimate
+from features.skew import SkewReport
+from training.evaluate import LEARNED, Evaluation
+from use_cases.definition import UseCase
+
+NOT_WORSE = 0.2
+"""Least confidence of beating the champion with which a candidate may challenge it live, beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was asked of a candidate. One that is not `needed` keeps it from becoming champion at once, no more."""
+
+    name: str
+    passed: bool
+    reason: str
+    needed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a candidate.
+
+    Attributes:
+        choice: `learned`, or `best_single` where personalising was not shown to beat it.
+        step: how far it may go: `champion`, proven better than what serves; `challenger`, proven better than control and not shown to be
+            worse than what serves, so that a live comparison must tell; `refused`.
+        forecast: its value a decision, in the unit that people read.
+    """
+
+    choice: Literal["learned", "best_single"]
+    step: Literal["champion", "challenger", "refused"]
+    checks: tuple[Check, ...]
+    forecast: Estimate
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it may go on at all."""
+        return self.step != "refused"
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """All checks in words, in order."""
+        return tuple(check.reason for check in self.checks)
+
+
+def judge(evaluation: Evaluation, skew: SkewReport, use_case: UseCase) -> Verdict:
+    """Judge what was evaluated by the use case's gate."""
+    gate, say = use_case.gate, _money(use_case)
+    least = gate.min_gain / use_case.reward_scale
+    sure = evaluation.personal.confidence()
+    choice: Literal["learned", "best_single"] = "learned" if sure >= gate.personalise_confidence else "best_single"
+    value = evaluation.values[choice].dr
+    control, champion = evaluation.gain_over_control[choice], evaluation.gain_over_champion[choice]
+    above_control, above_champion = control.lower(gate.confidence), champion.lower(gate.confidence)
+    not_worse = champion.confidence_above(0.0)
+    percent = f"{gate.confidence:.0%}"
+    checks = [
+        Check("personal", True, _why(evaluation, sure, use_case)),
+        Check("rows", evaluation.randomised >= gate.min_rows, f"{evaluation.randomised} randomised decisions; {gate.min_rows} are needed"),
+        Check(
+            "effective",
+            value.effective_n >= gate.min_effective,
+            f"they say as much as {value.effective_n:.0f} unweighted ones; {gate.min_effective:.0f} are needed",
+        ),
+        Check("skew", skew.share <= gate.max_skew, _skew_words(skew, gate.max_skew)),
+        Check(
+            "control",
+            above_control > least,
+            f"gain over control {say(control)} a decision, with {percent} confidence above {say(above_control)};"
+            f" it must exceed {say(least)}"
+            f" (compared with {evaluation.compared_with['control']})",
+        ),
+        Check(
+            "not_worse",
+            not_worse >= NOT_WORSE,
+            f"better than the champion with {not_worse:.0%} confidence; {NOT_WORSE:.0%} is needed to challenge it",
+        ),
+        Check(
+            "champion",
+            above_champion > least,
+            f"gain over the champion {say(champion)} a decision, with {percent} confidence above {say(above_champion)};"
+            f" to replace it at once it must exceed {say(least)} (compared with {evaluation.compared_with['champion']})",
+            needed=False,
+        ),
+    ]
+    if evaluation.forward is not None and choice == LEARNED:
+        forward = evaluation.forward
+        reason = (
+            f"on the latest quarter, by a model of the time before, gain over the baseline {say(forward)}; it must not be clearly negative"
+        )
+        checks.append(Check("forward", 1.0 - forward.confidence_above(0.0) < gate.confidence, reason))
+    refused = any(check.needed and not check.passed for check in checks)
+    step: Literal["champion", "challenger", "refused"]
+    step = "refused" if refused else "champion" if all(check.passed for check in checks) else "challenger"
+    return Verdict(choice, step, tuple(checks), value)
+
+
+def _why(evaluation: Evaluation, sure: float, use_case: UseCase) -> str:
+    personal, say = evaluation.personal, _money(use_case)
+    needed = use_case.gate.personalise_confidence
+    told = (
+        f"personalising beats the best single candidate with {sure:.0%} confidence, {needed:.0%} are needed"
+        f" (paired gain {say(personal.paired)}, calibrated {say(personal.calibrated)}; of the model's differences between people"
+        f" {personal.slope.value:.0%} ± {1.96 * personal.slope.standard_error:.0%} proved true)"
+    )
+    return f"{told}: {'the learned policy' if sure >= needed else 'the best single candidate'} is offered"
+
+
+def _skew_words(skew: SkewReport, most: float) -> str:
+    told = (
+        f"{skew.differing_rows} of {skew.rows} recomputed decisions differ from what was served ({skew.share:.2%}); at most {most:.2%} may"
+    )
+    if not skew.differing_rows:
+        return told
+    worst = max(skew.features, key=lambda name: skew.features[name])
+    return f"{told}; most in feature {worst}"
+
+
+def _money(use_case: UseCase) -> Callable[[Estimate | float], str]:
+    def say(amount: Estimate | float) -> str:
+        if isinstance(amount, Estimate):
+            return f"{amount.value:+.4f} [{amount.low:+.4f}, {amount.high:+.4f}] {use_case.reward_unit}"
+        return f"{amount:+.4f} {use_case.reward_unit}"
+
+    return say
