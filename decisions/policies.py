@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from contracts.catalogue import Catalogue
 from contracts.errors import DefinitionError
@@ -147,22 +148,21 @@ def build_policy(spec: PolicySpec, catalogue: Catalogue) -> Policy:
             return Ranked(_ranks(spec.order, catalogue), spec.epsilon)
 
 
-def probabilities_of_many(policy: Policy, scores: Floats, positions: Positions, starts: Positions) -> Floats:
+def probability_matrix(policy: Policy, scores: Floats, eligible: NDArray[np.bool_]) -> Floats:
     """`Policy.probabilities` of many decisions at once, to the same bits: for estimates over a log.
 
     Args:
         policy: any; those that `build_policy` gives are fast.
-        scores: (m,) of the eligible candidates of each decision, laid end to end.
-        positions: (m,) their positions in the catalogue, ascending within a decision.
-        starts: (n,) where each decision's candidates begin, the first 0, each decision having at least one.
+        scores: (n, K) of all candidates in catalogue order; what stands where one is not eligible does not matter.
+        eligible: (n, K), at least one a row.
 
     Returns:
-        (m,) probabilities.
+        (n, K) probabilities, 0 where not eligible.
 
     Example:
-        >>> many = probabilities_of_many(EpsilonGreedy(0.5), np.array([1.0, 3.0, 7.0]), np.array([0, 1, 0]), np.array([0, 2]))
-        >>> many.tolist()
-        [0.25, 0.75, 1.0]
+        >>> scores, eligible = np.array([[1.0, 3.0], [1.0, 3.0]]), np.array([[True, True], [True, False]])
+        >>> probability_matrix(EpsilonGreedy(0.5), scores, eligible).tolist()
+        [[0.25, 0.75], [1.0, 0.0]]
     """
     match policy:
         case Uniform():
@@ -170,19 +170,17 @@ def probabilities_of_many(policy: Policy, scores: Floats, positions: Positions, 
         case EpsilonGreedy(epsilon=share):
             epsilon, keys = share, scores
         case Ranked(ranks=ranks, epsilon=share):
-            epsilon, keys = share, -np.array(ranks, dtype=np.float64)[positions]
+            epsilon, keys = share, np.broadcast_to(-np.array(ranks, dtype=np.float64), scores.shape)
         case Greedy():
             epsilon, keys = 0.0, scores
         case _:
-            ends = [*starts[1:].tolist(), len(scores)]
-            parts = [slice(start, end) for start, end in zip(starts.tolist(), ends, strict=True)]
-            return np.concatenate([policy.probabilities(scores[part], positions[part]) for part in parts])
-    counts = np.diff(starts, append=len(keys))
-    decision = np.repeat(np.arange(len(starts)), counts)
-    best = np.flatnonzero(keys == np.maximum.reduceat(keys, starts)[decision])
-    first = best[np.diff(decision[best], prepend=-1) > 0]
-    probabilities: Floats = np.repeat(epsilon / counts, counts)
-    probabilities[first] += 1.0 - epsilon
+            probabilities = np.zeros(scores.shape)
+            for row, own in enumerate(eligible):
+                probabilities[row, own] = policy.probabilities(scores[row, own], np.flatnonzero(own))
+            return probabilities
+    probabilities = np.where(eligible, epsilon / eligible.sum(axis=1, keepdims=True), 0.0)
+    best = np.where(eligible, keys, -np.inf).argmax(axis=1)
+    probabilities[np.arange(len(best)), best] += 1.0 - epsilon
     return probabilities
 
 

@@ -83,7 +83,7 @@ def direct(q_target: Numbers, clusters: Clusters, *, confidence: float = 0.95) -
     """Direct method: mean of `Σ_a target(a|x)·q(x, a)` (Dudík, Langford and Li 2011, section 2). As biased as the reward model `q`.
 
     Args:
-        q_target: (n,) that inner sum for each decision, with `q` fitted on other rows; see `expected`.
+        q_target: (n,) that inner sum for each decision, with `q` fitted on other rows.
         clusters: (n,) the entities.
         confidence: of the two-sided interval, which knows nothing of the model's own error.
 
@@ -112,7 +112,7 @@ def doubly_robust(
         propensity: (n,) `p_in_arm` with which they were shown.
         target: (n,) probability with which the policy to be valued would have shown them.
         q_logged: (n,) predicted reward of the action shown.
-        q_target: (n,) predicted reward under the policy to be valued; see `expected`.
+        q_target: (n,) predicted reward under the policy to be valued, `Σ_a target(a|x)·q(x, a)`.
         clusters: (n,) the entities.
         confidence: of the two-sided interval.
 
@@ -127,22 +127,6 @@ def doubly_robust_terms(rewards: Numbers, propensity: Numbers, target: Numbers, 
     """The (n,) terms whose mean `doubly_robust` is: the difference of two policies' terms, put in `mean`, is their paired comparison."""
     weights = importance_weights(propensity, target)
     return _column("q_target", q_target) + weights * (_column("rewards", rewards) - _column("q_logged", q_logged))
-
-
-def expected(target: Numbers, q: Numbers, starts: Numbers) -> Floats:
-    """`Σ_a target(a|x)·q(x, a)` of each decision, over candidates laid end to end.
-
-    Args:
-        target: (m,) probability of each eligible candidate of each decision.
-        q: (m,) its predicted reward.
-        starts: (n,) where each decision's candidates begin, the first 0, each decision having at least one.
-
-    Example:
-        >>> expected([0.5, 0.5, 1.0], [2.0, 4.0, 7.0], [0, 2]).tolist()
-        [3.0, 7.0]
-    """
-    products: Floats = np.asarray(target, dtype=np.float64) * np.asarray(q, dtype=np.float64)
-    return np.add.reduceat(products, np.asarray(starts, dtype=np.int64))
 
 
 def importance_weights(propensity: Numbers, target: Numbers) -> Floats:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from contracts.catalogue import Candidate, Catalogue
 from contracts.errors import DefinitionError
 from decisions.matrix import Floats, Positions
-from decisions.policies import PolicySpec, build_policy, choose, probabilities_of_many
+from decisions.policies import PolicySpec, build_policy, choose, probability_matrix
 
 CATALOGUE = Catalogue(tuple(Candidate(f"c{position}", {"price": position}) for position in range(30)))
 
@@ -62,17 +62,18 @@ def test_the_second_and_third_score_alike_and_best(spec: PolicySpec, expected: l
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=str)
-@given(decisions=st.lists(eligible, min_size=1, max_size=8), data=st.data())
-def test_many_decisions_at_once_get_the_same_bits(spec: PolicySpec, decisions: list[list[int]], data: st.DataObject) -> None:
+@given(decisions=st.lists(st.tuples(eligible, st.lists(st.integers(-2, 2), min_size=30, max_size=30)), min_size=1, max_size=8))
+def test_many_decisions_at_once_get_the_same_bits(spec: PolicySpec, decisions: list[tuple[list[int], list[int]]]) -> None:
     policy = build_policy(spec, CATALOGUE)
-    coarse = st.integers(-2, 2).map(float)
-    scores = [np.array(data.draw(st.lists(coarse, min_size=len(places), max_size=len(places)))) for places in decisions]
-    starts = np.cumsum([0, *(len(places) for places in decisions[:-1])])
+    scores = np.array([own for _, own in decisions], dtype=np.float64)
+    mask = np.array([[position in places for position in range(30)] for places, _ in decisions])
+    scores[~mask] = -np.inf
 
-    together = probabilities_of_many(policy, np.concatenate(scores), np.concatenate(decisions), starts)
+    together = probability_matrix(policy, scores, mask)
 
-    one_by_one = [policy.probabilities(own, np.array(places)) for own, places in zip(scores, decisions, strict=True)]
-    assert together.tobytes() == np.concatenate(one_by_one).tobytes()
+    assert not together[~mask].any()
+    for row, (places, _) in enumerate(decisions):
+        assert together[row, places].tobytes() == policy.probabilities(scores[row, places], np.array(places)).tobytes()
 
 
 def test_many_decisions_of_a_policy_of_ones_own() -> None:
@@ -81,9 +82,9 @@ def test_many_decisions_of_a_policy_of_ones_own() -> None:
             shares: Floats = scores / scores.sum()
             return shares
 
-    together = probabilities_of_many(Proportional(), np.array([1.0, 3.0, 5.0]), np.array([0, 1, 1]), np.array([0, 2]))
+    together = probability_matrix(Proportional(), np.array([[1.0, 3.0], [9.0, 5.0]]), np.array([[True, True], [False, True]]))
 
-    assert together.tolist() == [0.25, 0.75, 1.0]
+    assert together.tolist() == [[0.25, 0.75], [0.0, 1.0]]
 
 
 @given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=24).filter(lambda weights: sum(weights) > 0.01))

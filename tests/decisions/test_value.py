@@ -14,7 +14,6 @@ from decisions.value import (
     direct,
     doubly_robust,
     doubly_robust_terms,
-    expected,
     importance_weights,
     ips,
     mean,
@@ -137,10 +136,6 @@ def test_quantiles_of_students_t(freedom: int, at_90: float, at_975: float, at_9
     for probability, tabled in ((0.9, at_90), (0.975, at_975), (0.99, at_99)):
         assert t_quantile(probability, freedom) == pytest.approx(tabled, rel=2e-3)
         assert t_quantile(1 - probability, freedom) == pytest.approx(-tabled, rel=2e-3)
-
-
-def test_expected_reward_over_candidates_laid_end_to_end() -> None:
-    assert expected([1.0, 0.25, 0.75, 0.0, 1.0], [3.0, 4.0, 8.0, 100.0, 2.0], [0, 1, 3]).tolist() == [3.0, 7.0, 2.0]
 
 
 @pytest.mark.parametrize(
