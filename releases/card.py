@@ -1,0 +1,60 @@
+"""The card of a release: what a person reads of it first."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from releases.bundle import Bundle
+
+
+def note(bundle: Bundle) -> str:
+    """The gate's verdict with its reasons, and the figures with their intervals, as Markdown.
+
+    A figure with an interval is an object of `value`, `low` and `high`, wherever it stands in the metrics.
+    """
+    parts = bundle.parts
+    gate = parts.gate if isinstance(parts.gate, dict) else {}
+    verdict = ("The gate let it pass." if gate["passed"] else "The gate refused it.") if "passed" in gate else "It has not been to a gate."
+    lines = [f"Release `{bundle.release_id}` of **{parts.use_case}**, a scorer of kind `{parts.scorer_kind}`. {verdict}", ""]
+    lines += [f"- {reason}" for reason in gate.get("reasons", ())]
+    figures = [f"| {name} | {value:.6g} | {low:.6g} | {high:.6g} |" for name, value, low, high in intervals(parts.metrics)]
+    if figures:
+        lines += ["", "| figure | value | low | high |", "|---|---|---|---|", *figures]
+    return "\n".join(lines)
+
+
+def intervals(document: Any, path: str = "") -> Iterator[tuple[str, float, float, float]]:
+    """Every figure with an interval in a document: its path, value, low and high.
+
+    Example:
+        >>> list(intervals({"gain": {"value": 0.25, "low": 0.1, "high": 0.4, "n": 3}}))
+        [('gain', 0.25, 0.1, 0.4)]
+    """
+    if isinstance(document, Mapping):
+        value, low, high = (document.get(name) for name in ("value", "low", "high"))
+        if isinstance(value, int | float) and isinstance(low, int | float) and isinstance(high, int | float):
+            yield path, value, low, high
+        for key, inner in document.items():
+            yield from intervals(inner, _join(path, key))
+
+
+def leaves(document: Any, path: str = "") -> Iterator[tuple[str, int | float | str]]:
+    """Every single value of a document under its path, in signs that MLflow takes; truth values as words, lists as JSON.
+
+    Example:
+        >>> list(leaves({"gain": {"low": 0.1, "sure": True}, "arms": ["a", "b"], "note": None}))
+        [('gain/low', 0.1), ('gain/sure', 'true'), ('arms', '["a", "b"]')]
+    """
+    if isinstance(document, Mapping):
+        for key, inner in document.items():
+            yield from leaves(inner, _join(path, key))
+    elif isinstance(document, bool):
+        yield path, str(document).lower()
+    elif document is not None:
+        yield path, document if isinstance(document, int | float | str) else json.dumps(document)
+
+
+def _join(path: str, key: object) -> str:
+    name = re.sub(r"[^\w\-. :]", "_", str(key), flags=re.ASCII)[:100] or "_"
+    return f"{path}/{name}" if path else name
