@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from contracts.clock import SECOND_US, Clock
 from contracts.metrics import (
+    BOUNDS,
     FORECAST,
     GAIN,
     INBOX_ROWS,
@@ -128,8 +129,8 @@ def _measured(use_case: str, measured: UseCaseMeasures | None, now_us: int, plan
 
 
 def _interval(metric: Metric, labels: tuple[str, ...], interval: Interval | None) -> Iterator[Sample]:
-    for bound in ("estimate", "low", "high"):
-        end = getattr(interval, bound) if interval else None
+    ends = (interval.value, interval.low, interval.high) if interval else (None, None, None)
+    for bound, end in zip(BOUNDS, ends, strict=True):
         yield metric, (*labels, bound), nan if end is None else end
 
 

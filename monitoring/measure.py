@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from contracts.errors import BundleRefused
@@ -104,16 +105,15 @@ def _forecasts(place: _Place) -> tuple[Forecast, ...]:
         except BundleRefused:
             # why: a bundle that cannot be read is the replicas' alarm; it must not stop the measuring of the others
             continue
-        if forecast := _forecast(gate, place.use_case.reward_scale):
+        if forecast := _forecast(gate):
             forecasts.append(Forecast(release.release_id, forecast))
     return tuple(forecasts)
 
 
-def _forecast(gate: Mapping[str, Any], scale: int) -> Interval | None:
-    value = gate.get("forecast")
-    if value is None:
-        return None
-    return Interval(value["value"] / scale, value["low"] / scale, value["high"] / scale)
+def _forecast(gate: Mapping[str, Any]) -> Interval | None:
+    """What a gate foresaw; nothing of a release that was never judged."""
+    foreseen = gate.get("forecast")
+    return msgspec.convert(foreseen, Interval) if foreseen else None
 
 
 def _skew(place: _Place) -> SkewMeasure:

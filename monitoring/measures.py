@@ -8,10 +8,10 @@ from storage.files import write_bytes
 from storage.layout import Layout
 
 
-class Interval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Interval(msgspec.Struct, frozen=True):
     """A figure with the ends of its 95 % interval; None where it has no end yet. In the use case's unit, such as dollars."""
 
-    estimate: float
+    value: float
     low: float | None
     high: float | None
 

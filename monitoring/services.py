@@ -1,4 +1,4 @@
-"""What runs of an installation, as `offerloop up` notes it."""
+"""What runs of an installation, as its supervisor notes it."""
 
 import os
 from collections.abc import Mapping
@@ -7,14 +7,30 @@ import msgspec
 
 from storage.layout import Layout
 
+SUPERVISOR = "supervisor"
+
+
+class _Service(msgspec.Struct):
+    name: str
+    stage: str
+
+
+class _State(msgspec.Struct):
+    pid: int
+    services: tuple[_Service, ...]
+
 
 def services_up(layout: Layout) -> Mapping[str, bool]:
-    """Each service that was started, and whether its process is alive. Nothing where nothing was ever started."""
+    """The supervisor and each service, and whether it runs. Under a supervisor that is gone nothing counts as running: nobody would know.
+
+    Nothing where nothing was ever started.
+    """
     try:
-        noted = msgspec.json.decode((layout.run / "services.json").read_bytes(), type=dict[str, int])
+        state = msgspec.json.decode((layout.run / "state.json").read_bytes(), type=_State)
     except FileNotFoundError:
         return {}
-    return {name: _alive(pid) for name, pid in noted.items()}
+    watched = _alive(state.pid)
+    return {SUPERVISOR: watched, **{service.name: watched and service.stage == "ready" for service in state.services}}
 
 
 def _alive(pid: int) -> bool:

@@ -80,13 +80,15 @@ def test_measurements_ledger_inbox_and_services_are_shown(
     assert (value("monitor_age_seconds") or -1.0) >= 0.0
 
 
-def test_what_runs_is_what_was_noted_and_is_alive(layout: Layout) -> None:
+def test_what_runs_is_what_a_living_supervisor_says(layout: Layout) -> None:
     assert services_up(layout) == {}
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
+    services = [{"name": "serve", "stage": "ready", "pid": 0}, {"name": "prefect", "stage": "broken", "pid": 7}]
     layout.run.mkdir(parents=True)
-    (layout.run / "services.json").write_bytes(msgspec.json.encode({"serve": os.getpid(), "prefect": ended.pid}))
-    assert services_up(layout) == {"serve": True, "prefect": False}
+    for supervisor, up in ((os.getpid(), True), (ended.pid, False)):
+        (layout.run / "state.json").write_bytes(msgspec.json.encode({"pid": supervisor, "started_s": 1.5, "services": services}))
+        assert services_up(layout) == {"supervisor": up, "serve": up, "prefect": False}
 
 
 def test_the_process_serves_on_loopback_and_ends_when_told(repository: Path, environment: dict[str, str], tmp_path: Path) -> None:

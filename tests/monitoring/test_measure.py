@@ -29,7 +29,7 @@ def arm(measured: UseCaseMeasures, name: str, release: str = "r-1") -> ArmMeasur
 def test_matured_decisions_make_the_reward_of_an_arm(measured: UseCaseMeasures) -> None:
     champion = arm(measured, "champion")
     assert (champion.decisions, champion.entities, measured.unmatured) == (3, 3, 1)
-    assert champion.reward.estimate == pytest.approx(2.0)
+    assert champion.reward.value == pytest.approx(2.0)
     assert champion.reward.low is not None
     assert champion.reward.high is not None
     assert champion.reward.low < 2.0 < champion.reward.high
@@ -37,10 +37,10 @@ def test_matured_decisions_make_the_reward_of_an_arm(measured: UseCaseMeasures) 
 
 def test_gain_is_against_the_control_of_the_same_time(measured: UseCaseMeasures) -> None:
     champion, control = arm(measured, "champion"), arm(measured, "control")
-    assert control.reward.estimate == pytest.approx(0.5)
+    assert control.reward.value == pytest.approx(0.5)
     assert control.gain is None
     assert champion.gain is not None
-    assert champion.gain.estimate == pytest.approx(1.5)
+    assert champion.gain.value == pytest.approx(1.5)
     assert arm(measured, "control", "r-0").reward == Interval(900.0, None, None)
 
 
@@ -76,9 +76,10 @@ def test_a_bundle_that_cannot_be_read_has_no_forecast(busy: Shop, layout: Layout
     assert measure(layout, {"shop": shop}, ledger, NOW).use_cases["shop"].forecasts == ()
 
 
-def test_a_forecast_is_read_in_the_unit_of_people() -> None:
-    assert _forecast({"forecast": {"value": 2_000_000, "low": 1_000_000, "high": 4_000_000}}, 1_000_000) == Interval(2.0, 1.0, 4.0)
-    assert _forecast({"passed": True}, 1_000_000) is None
+def test_a_forecast_is_what_the_gate_wrote() -> None:
+    judged = {"passed": True, "forecast": {"value": 2.0, "low": 1.0, "high": None, "n": 7}}
+    assert _forecast(judged) == Interval(2.0, 1.0, None)
+    assert _forecast({"passed": True}) is None
 
 
 def test_measurements_are_kept_whole(layout: Layout, measured: UseCaseMeasures) -> None:
