@@ -1,0 +1,132 @@
+"""The services of an installation, as data."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from contracts.settings import Settings
+from releases.ledger import Ledger
+from services import environment, ray
+from services.ports import LOOPBACK, Addresses
+from services.processes import SERVICE
+from services.readiness import Beat, Check, Http, Port
+from storage.layout import Layout
+
+
+@dataclass(frozen=True)
+class Service:
+    """One thing to keep running.
+
+    Attributes:
+        title: what it is, for people.
+        ready: says whether it answers; asked until it does, and from then on to see whether it still does. None: an act that is done once.
+        after: services that must be ready before this one is started. An act is done anew when one of them was started anew.
+        act: its process ends with 0 when it has done its work; from then on only `ready` tells.
+        essential: decisions need it, so an installation that cannot get it to run ends.
+        niceness: how far it steps back for those that answer decisions.
+        patience_s: how long it may take to become ready. `silence_s`: how long it may not answer later, before it is started anew.
+    """
+
+    name: str
+    title: str
+    command: tuple[str, ...]
+    variables: Mapping[str, str]
+    ready: Check | None
+    after: tuple[str, ...] = ()
+    act: bool = False
+    essential: bool = False
+    niceness: int = 0
+    patience_s: float = 180.0
+    silence_s: float = 60.0
+    address: str = ""
+
+
+def services(settings: Settings, layout: Layout, addresses: Addresses) -> tuple[Service, ...]:
+    """All services, in the order in which people want to read them."""
+    python = sys.executable
+    ray_variables = ray.environment(settings, addresses, layout)
+    prefect = environment.prefect(layout, addresses)
+    uvicorn = (python, "-m", "uvicorn", "--log-level", "warning", "--host", LOOPBACK, "--port")
+    made = (
+        Service(
+            "serve",
+            "decision API",
+            (python, "-m", "serving.deploy"),
+            ray_variables,
+            Http(f"{addresses.api}/readyz"),
+            after=("ray",),
+            act=True,
+            essential=True,
+            silence_s=20.0,
+            address=addresses.api,
+        ),
+        Service(
+            "ray",
+            "Ray",
+            ray.head(settings, addresses),
+            ray_variables,
+            Port(LOOPBACK, addresses.ray.gcs),
+            essential=True,
+            address=addresses.ray_dashboard,
+        ),
+        Service(
+            "mlflow",
+            "MLflow",
+            (*uvicorn, str(addresses.ports.mlflow), "mlflow.server.fastapi_app:app"),
+            environment.mlflow(layout),
+            Http(f"{addresses.mlflow}/health"),
+            niceness=5,
+            address=addresses.mlflow,
+        ),
+        Service(
+            "prefect",
+            "Prefect",
+            (*uvicorn, str(addresses.ports.prefect), "--factory", "prefect.server.api.server:create_app"),
+            prefect,
+            Http(f"{addresses.prefect}/api/health"),
+            niceness=5,
+            address=addresses.prefect,
+        ),
+        Service(
+            "worker",
+            "flow worker",
+            (python, "-m", "flows.worker"),
+            prefect | {"MLFLOW_TRACKING_URI": addresses.mlflow},
+            Beat(layout.run / "worker.beat", within_s=90.0),
+            niceness=5,
+        ),
+        Service(
+            "dispatcher",
+            "inbox dispatcher",
+            (python, "-m", "flows.dispatch"),
+            prefect,
+            Beat(layout.run / "dispatcher.beat"),
+            niceness=5,
+        ),
+        Service(
+            "exporter",
+            "metrics",
+            (python, "-m", "monitoring.exporter"),
+            {},
+            Http(addresses.metrics),
+            niceness=5,
+            address=addresses.metrics,
+        ),
+    )
+    if not _has_plans(settings, layout):
+        made = (Service("start", "first releases", (python, "-m", "services.bootstrap"), {}, None, act=True, essential=True), *made)
+    shared = environment.base(settings, addresses)
+    return tuple(_with(service, shared) for service in made)
+
+
+def _has_plans(settings: Settings, layout: Layout) -> bool:
+    ledger = Ledger(layout.ledger)
+    try:
+        return all(ledger.plan(name) is not None for name in settings.use_cases)
+    finally:
+        ledger.close()
+
+
+def _with(service: Service, shared: Mapping[str, str]) -> Service:
+    variables = {**shared, **service.variables, SERVICE: service.name}
+    return replace(service, variables=variables)

@@ -1,0 +1,63 @@
+"""Whether a service answers yet."""
+
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import httpx
+
+TIMEOUT_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Http:
+    """Ready when GET answers with a status below 300 (below 500 with `any_answer`) and a body that holds `text`."""
+
+    url: str
+    text: str = ""
+    any_answer: bool = False
+
+    def holds(self, started_s: float) -> bool:
+        """Whether it is so now."""
+        try:
+            answer = httpx.get(self.url, timeout=TIMEOUT_S, trust_env=False)
+        except httpx.HTTPError:
+            return False
+        return answer.status_code < (500 if self.any_answer else 300) and self.text in answer.text
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """Ready when something listens."""
+
+    host: str
+    port: int
+
+    def holds(self, started_s: float) -> bool:
+        """Whether it is so now."""
+        try:
+            with socket.create_connection((self.host, self.port), timeout=TIMEOUT_S):
+                return True
+        except OSError:
+            return False
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """Ready while a file is touched at least every `within_s` seconds, by the service that was started last."""
+
+    path: Path
+    within_s: float = 30.0
+
+    def holds(self, started_s: float) -> bool:
+        """Whether it is so now, for a service started at `started_s` (real seconds since 1970)."""
+        try:
+            beaten_s = self.path.stat().st_mtime
+        except FileNotFoundError:
+            return False
+        return beaten_s >= started_s and time.time() - beaten_s <= self.within_s
+
+
+Check: TypeAlias = Http | Port | Beat

@@ -1,0 +1,211 @@
+"""The supervisor: starts the services in parallel, starts again what dies, ends everything when it ends."""
+
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from subprocess import Popen
+
+import msgspec
+
+from contracts.errors import ServiceFailed
+from contracts.settings import Settings
+from services import ports, state
+from services.catalog import Service, services
+from services.credentials import make_credentials
+from services.environment import resolved
+from services.ports import Addresses
+from services.processes import end_all, instance_of, start
+from services.state import ServiceState, Stage, State
+from serving.environment import short_folder
+from storage.layout import Layout
+
+ATTEMPTS = 6
+"""Starts in a row that came to nothing, after which a service is given up."""
+
+BACKOFF_S = (0.2, 1.0, 3.0, 8.0, 15.0, 30.0)
+STEADY_S = 60.0
+"""A service that was ready for this long has its earlier failures forgiven."""
+
+LOOK_S = 0.1
+WATCH_S = 1.0
+_LOG = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """Keeps an installation's services running, a thread each.
+
+    Args:
+        settings: of the installation; ports of 0 are replaced by free ones.
+        on_change: called, from any thread, with the new state each time a service changes.
+    """
+
+    def __init__(self, settings: Settings, addresses: Addresses, on_change: Callable[[State], None] = lambda _: None) -> None:
+        self.addresses = addresses
+        self.settings = resolved(settings, addresses)
+        self.layout = Layout(settings.folder)
+        self._on_change = on_change
+        self._services = {service.name: service for service in services(self.settings, self.layout, addresses)}
+        self._instance = instance_of(self.layout.root)
+        self._stopping = threading.Event()
+        self._changed = threading.Condition()
+        self._states = {service.name: ServiceState(service.name, service.title, service.address) for service in self._services.values()}
+        self._anew: set[str] = set()
+        self._began_s = time.time()
+        self._pool = ThreadPoolExecutor(len(self._services), thread_name_prefix="keep")
+        self._work: list[Future[None]] = []
+
+    @property
+    def state(self) -> State:
+        """How everything is now."""
+        with self._changed:
+            return State(os.getpid(), self._began_s, tuple(self._states.values()))
+
+    def start(self) -> None:
+        """Start everything, as far as possible at once, and go on watching it."""
+        self._note()
+        self._work = [self._pool.submit(self._keep, service) for service in self._services.values()]
+
+    def wait_until_ready(self, timeout_s: float | None = None) -> State:
+        """Wait until everything answers, a service has been given up, or `stop` was asked for.
+
+        Raises:
+            ServiceFailed: decisions cannot be served.
+        """
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self._stopping.is_set() and (until is None or time.monotonic() < until):
+            self.check()
+            if all(service.stage in ("ready", "failed") for service in self.state.services):
+                break
+            with self._changed:
+                self._changed.wait(LOOK_S)
+        return self.state
+
+    def check(self) -> None:
+        """Raise what made the supervision of a service end, if anything did.
+
+        Raises:
+            ServiceFailed: an essential service was given up.
+        """
+        done, _ = wait(self._work, timeout=0, return_when=FIRST_EXCEPTION)
+        for work in done:
+            work.result()
+
+    def request_stop(self) -> None:
+        """Ask for the end; returns at once. Fit for a signal's handler."""
+        self._stopping.set()
+
+    @property
+    def stopping(self) -> threading.Event:
+        """Set once the end was asked for."""
+        return self._stopping
+
+    def stop(self) -> None:
+        """End every process of the installation, and return when none is left."""
+        self._stopping.set()
+        end_all(self._instance)
+        self._pool.shutdown()
+        end_all(self._instance)
+        for name in self._services:
+            self._set(name, "ended", pid=0)
+        shutil.rmtree(short_folder(self.settings), ignore_errors=True)
+
+    def _keep(self, service: Service) -> None:
+        failures = 0
+        while self._after(service):
+            end_all(self._instance, service.name, term_s=0.0)
+            self._anew.discard(service.name)
+            started_s = time.time()
+            process = start(service.command, service.variables, self.layout.logs / f"{service.name}.log", service.niceness)
+            self._set(service.name, "starting", pid=process.pid, starts=self._states[service.name].starts + 1, reason="")
+            reason, ready_s = self._watch(service, process, started_s)
+            if self._stopping.is_set():
+                return
+            failures = 1 if ready_s > STEADY_S else failures + 1
+            _LOG.warning("%s %s", service.name, reason)
+            end_all(self._instance, service.name)
+            if failures >= ATTEMPTS:
+                self._set(service.name, "failed", reason=f"{reason}; given up after {failures} starts")
+                if service.essential:
+                    raise ServiceFailed(service.name, f"{reason}, {failures} times in a row", str(self.layout.logs / f"{service.name}.log"))
+                return
+            self._set(service.name, "broken", reason=reason)
+            if service.act and failures % 2 == 0:
+                # why: what it acts on may be alive and yet sick
+                self._anew.update(service.after)
+            self._stopping.wait(BACKOFF_S[failures - 1])
+
+    def _watch(self, service: Service, process: Popen[bytes], started_s: float) -> tuple[str, float]:
+        """Watch a started service until it must be started anew: why, and for how long it had been ready."""
+        starts = {name: self._states[name].starts for name in service.after}
+        ready_since = answered = 0.0
+        begun = time.monotonic()
+        while not self._stopping.wait(WATCH_S if ready_since else LOOK_S):
+            now = time.monotonic()
+            ready_s = now - ready_since if ready_since else 0.0
+            code = process.poll()
+            if code is not None and not (service.act and code == 0):
+                return f"ended with {code}", ready_s
+            if service.name in self._anew:
+                return "is started anew, for what depends on it", ready_s
+            if service.act and any(self._states[name].starts != count for name, count in starts.items()):
+                return f"must be done anew: {' or '.join(starts)} was started anew", STEADY_S + 1.0
+            if (code is not None or not service.act) and (service.ready is None or service.ready.holds(started_s)):
+                answered = now
+                if not ready_since:
+                    ready_since = now
+                    self._set(service.name, "ready", ready_after_s=now - begun)
+            elif ready_since and now - answered > service.silence_s:
+                return f"did not answer for {service.silence_s:.0f} s", ready_s
+            elif not ready_since and now - begun > service.patience_s:
+                return f"was not ready after {service.patience_s:.0f} s", 0.0
+        return "", 0.0
+
+    def _after(self, service: Service) -> bool:
+        """Wait for what a service needs; False when the end was asked for instead."""
+        while not self._stopping.is_set():
+            if all(self._states[name].stage == "ready" for name in service.after):
+                return True
+            with self._changed:
+                self._changed.wait(LOOK_S)
+        return False
+
+    def _set(self, name: str, stage: Stage, **changes: object) -> None:
+        with self._changed:
+            known = self._states[name]
+            self._states[name] = msgspec.structs.replace(known, stage=stage, since_s=time.time(), **changes)
+            self._note()
+            self._changed.notify_all()
+
+    def _note(self) -> None:
+        with self._changed:
+            now = self.state
+            state.write(self.layout, now)
+        self._on_change(now)
+
+
+@contextmanager
+def supervised(settings: Settings, on_change: Callable[[State], None] = lambda _: None) -> Iterator[Supervisor]:
+    """Run an installation for the length of a block: everything starts with it, and ends with it, however it ends.
+
+    What an earlier supervisor of this state left behind is ended first.
+
+    Raises:
+        StateRefused: another process runs this installation, or its state is of another kind.
+        SettingsError: a port is taken.
+    """
+    layout = Layout(settings.folder)
+    with ExitStack() as stack:
+        stack.enter_context(state.claimed(layout))
+        end_all(instance_of(layout.root))
+        make_credentials(settings)
+        addresses = ports.choose(settings, ports.read(layout))
+        ports.write(layout, addresses)
+        supervisor = Supervisor(settings, addresses, on_change)
+        stack.callback(supervisor.stop)
+        supervisor.start()
+        yield supervisor
