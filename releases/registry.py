@@ -26,6 +26,8 @@ _ENVIRONMENT = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+# why: without it MLflow's pages show what belongs to language models, and hide the charts that compare runs
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 _RELEASE, _ALREADY_THERE = "release_id", "RESOURCE_ALREADY_EXISTS"
 _REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE")
 _MAX_VALUE = 5_000
@@ -132,7 +134,7 @@ class Registry:
     def _experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
         if found is None:
-            self._unless_there(lambda: self._client.create_experiment(name))
+            self._unless_there(lambda: self._client.create_experiment(name, tags=_EXPERIMENT_TAGS))
             found = self._client.get_experiment_by_name(name)
         assert found is not None
         return str(found.experiment_id)
@@ -220,6 +222,7 @@ def _tags(bundle: Bundle, at: int) -> dict[str, str]:
         "digest": bundle.digest,
         "use_case": parts.use_case,
         "logical_time": to_datetime(at).isoformat(),
+        "mlflow.source.name": "offerloop",
         "mlflow.note.content": note(bundle),
     }
     if "revision" in code:

@@ -173,6 +173,17 @@ CALLS: list[Callable[[Inbox], object]] = [
 ]
 
 
+def test_rows_are_counted_by_status(inbox: Inbox) -> None:
+    for key in ("k1", "k2", "k3"):
+        trigger(inbox, key, at=1)
+    trigger(inbox, "k4", at=2, cooldown_us=HOUR_US)
+    claimed = inbox.claim("d1", 0.0, 30.0, at=2)
+    assert claimed is not None
+    inbox.finish(claimed.id, "d1", "run-1", at=3)
+    inbox.claim("d1", 0.0, 30.0, at=2)
+    assert inbox.counts() == {"waiting": 1, "claimed": 1, "run": 1, "skipped": 1, "failed": 0}
+
+
 @pytest.mark.parametrize("call", CALLS)
 def test_a_row_that_is_not_there_is_named(inbox: Inbox, call: Callable[[Inbox], object]) -> None:
     with pytest.raises(NotFound, match="inbox row `7`"):
