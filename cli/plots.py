@@ -42,7 +42,13 @@ def intervals(items: Sequence[Interval], axis: str, alternative: str, reference:
     return _figure(canvas, alternative)
 
 
-def course(times: Sequence[float], lines: dict[str, tuple[str, Sequence[float]]], marks: Sequence[tuple[float, str]], labels: tuple[str, str], alternative: str) -> Figure:
+def course(
+    times: Sequence[float],
+    lines: dict[str, tuple[str, Sequence[float]]],
+    marks: Sequence[tuple[float, str]],
+    labels: tuple[str, str],
+    alternative: str,
+) -> Figure:
     """Lines over time (name → colour key and values), with marked moments such as releases."""
     canvas, axes = _canvas(3.2)
     for name, (kind, values) in lines.items():

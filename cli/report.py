@@ -61,8 +61,10 @@ def show(report: Report, console: Console) -> None:
 
 
 _STYLE = """
-:root{color-scheme:light dark;--ink:#1d2733;--dim:#5b6875;--page:#f6f7f9;--card:#fff;--line:#dfe4ea;--good:#12805c;--bad:#b3261e}
-@media (prefers-color-scheme:dark){:root{--ink:#e6ebf0;--dim:#9aa7b4;--page:#12171d;--card:#1b222b;--line:#303a45;--good:#3fbf8f;--bad:#ff8a80}}
+:root{color-scheme:light dark}
+:root{--ink:#1d2733;--dim:#5b6875;--page:#f6f7f9;--card:#fff;--line:#dfe4ea;--good:#12805c;--bad:#b3261e}
+@media (prefers-color-scheme:dark){
+:root{--ink:#e6ebf0;--dim:#9aa7b4;--page:#12171d;--card:#1b222b;--line:#303a45;--good:#3fbf8f;--bad:#ff8a80}}
 body{margin:0;background:var(--page);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
 main{max-width:60rem;margin:0 auto;padding:2rem 1rem 4rem}
 h1{font-size:1.6rem;margin:0 0 1rem}h2{font-size:1.15rem;margin:0 0 .5rem}

@@ -67,11 +67,18 @@ def _gauge(name: str, text: str, *labels: str) -> Metric:
 
 REQUESTS = _counter("offerloop_requests_total", "Requests answered, by route and HTTP status.", "route", "status")
 REQUEST_SECONDS = Metric(
-    "offerloop_request_seconds", MetricType.HISTOGRAM, "Time from a request's last byte to its answer.", ("route",), Source.SERVING, _LATENCY
+    "offerloop_request_seconds",
+    MetricType.HISTOGRAM,
+    "Time from a request's last byte to its answer.",
+    ("route",),
+    Source.SERVING,
+    _LATENCY,
 )
 DECISIONS = _counter("offerloop_decisions_total", "New decisions made durable.", "use_case", "arm", "release_id")
 ACTIONS = _counter("offerloop_actions_total", "New decisions by the action drawn.", "use_case", "action")
-DEGRADED = _counter("offerloop_degraded_total", "Decisions not made as declared; the reason is what stands before its colon.", "use_case", "reason")
+DEGRADED = _counter(
+    "offerloop_degraded_total", "Decisions not made as declared; the reason is what stands before its colon.", "use_case", "reason"
+)
 FEATURE_AGE_SECONDS = Metric(
     "offerloop_feature_age_seconds",
     MetricType.HISTOGRAM,
@@ -95,9 +102,15 @@ TRAFFIC_SHARE = _gauge("offerloop_traffic_share", "Share of all entities that an
 RELEASES = _gauge("offerloop_releases", "Releases by the stage they stand in.", "use_case", "stage")
 LEDGER_NEWEST = _gauge("offerloop_ledger_newest_id", "Id of the newest row of the ledger.", "use_case")
 INBOX_ROWS = _gauge("offerloop_inbox_rows", "Triggers in the inbox by what became of them.", "status")
-REWARD = _gauge("offerloop_reward_per_decision", "Mean reward of matured decisions, with its interval.", "use_case", "arm", "release_id", "bound")
-GAIN = _gauge("offerloop_gain_over_control", "Mean reward a decision above control's, with its interval.", "use_case", "arm", "release_id", "bound")
-FORECAST = _gauge("offerloop_forecast_per_decision", "Value that the gate foresaw of a release, with its interval.", "use_case", "release_id", "bound")
+REWARD = _gauge(
+    "offerloop_reward_per_decision", "Mean reward of matured decisions, with its interval.", "use_case", "arm", "release_id", "bound"
+)
+GAIN = _gauge(
+    "offerloop_gain_over_control", "Mean reward a decision above control's, with its interval.", "use_case", "arm", "release_id", "bound"
+)
+FORECAST = _gauge(
+    "offerloop_forecast_per_decision", "Value that the gate foresaw of a release, with its interval.", "use_case", "release_id", "bound"
+)
 MATURED = _gauge("offerloop_matured_decisions", "Decisions whose outcome window has closed.", "use_case", "arm", "release_id")
 SKEW_ROWS = _gauge("offerloop_skew_rows", "Decisions whose logged features were recomputed, and those that differed.", "use_case", "result")
 TABLE_ROWS = _gauge("offerloop_table_rows", "Rows in a table.", "use_case", "table")

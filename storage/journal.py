@@ -208,7 +208,7 @@ class Journal:
         except (lmdb.MapFullError, lmdb.DiskError, lmdb.TxnFullError):
             child.abort()
             raise
-        except Exception as error:  # why: it is the caller's, and is raised to him by his future
+        except Exception as error:  # noqa: BLE001 - why: it is the caller's, and is raised to him by his future
             child.abort()
             return None, error
         child.commit()
@@ -224,5 +224,3 @@ def _key(*parts: str) -> bytes:
 
 def _position(number: int) -> bytes:
     return number.to_bytes(8, "big")
-
-

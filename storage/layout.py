@@ -26,6 +26,11 @@ class Layout:
         return self.root / "tables"
 
     @property
+    def features(self) -> Path:
+        """The newest table of all entities' features, a folder a use case; made from the tables, kept by no manifest."""
+        return self.root / "features"
+
+    @property
     def bundles(self) -> Path:
         """Verified bundles, a folder each, named by release."""
         return self.root / "bundles"

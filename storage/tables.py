@@ -133,5 +133,3 @@ def polars_schema(table: str, schema: EventSchema) -> pl.Schema:
 
 def _day(table: str) -> pl.Expr:
     return pl.from_epoch(pl.col(DAY_COLUMN[table]), time_unit="us").dt.strftime("%Y-%m-%d")
-
-

@@ -117,7 +117,9 @@ def load(name: str) -> UseCase:
         raise NotFound("use case", name) from error
     use_case = getattr(module, "USE_CASE", None)
     if not isinstance(use_case, UseCase) or use_case.name != name:
-        raise DefinitionError(f"use_cases/{name}", "offers no use case of that name", f"Let its __init__.py define USE_CASE = UseCase(name={name!r}, …).")
+        raise DefinitionError(
+            f"use_cases/{name}", "offers no use case of that name", f"Let its __init__.py define USE_CASE = UseCase(name={name!r}, …)."
+        )
     return use_case
 
 

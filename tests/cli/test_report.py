@@ -11,7 +11,9 @@ from cli.plots import Interval, bars, course, intervals
 from cli.report import Figure, Report, Section, Table, show, to_html
 
 FIGURES = {
-    "intervals": intervals([Interval("control", 0.1, 0.05, 0.15, "control"), Interval("learned", 0.3, 0.2, 0.4, "learned")], "dollars", "two arms", 0.1),
+    "intervals": intervals(
+        [Interval("control", 0.1, 0.05, 0.15, "control"), Interval("learned", 0.3, 0.2, 0.4, "learned")], "dollars", "two arms", 0.1
+    ),
     "course": course([0, 1, 2], {"learned": ("learned", [1, 2, 3])}, [(1, "r-1 champion")], ("day", "share"), "a line"),
     "bars": bars([("train", 12.0, "learned"), ("start", 40.5, "other")], "seconds", "two bars"),
 }

@@ -6,7 +6,9 @@ from contracts.errors import DefinitionError, InvalidInput
 from contracts.events import EventSchema, EventType, FieldType
 from contracts.records import FieldValue
 
-SCHEMA = EventSchema.build("shop", [EventType("purchase", {"amount_micros": FieldType.INT, "gift": FieldType.BOOL, "product": FieldType.STR})])
+SCHEMA = EventSchema.build(
+    "shop", [EventType("purchase", {"amount_micros": FieldType.INT, "gift": FieldType.BOOL, "product": FieldType.STR})]
+)
 GOOD: dict[str, FieldValue] = {"amount_micros": 5, "gift": False, "product": "hat"}
 
 

@@ -11,7 +11,9 @@ def test_without_a_file_the_defaults_hold() -> None:
 
 
 def test_the_environment_overrides_the_file() -> None:
-    settings = Settings.build("state = 'here'\n[ports]\napi = 1\nmlflow = 2\n", {"OFFERLOOP_PORTS__API": "7", "OFFERLOOP_USE_CASES": "a,b", "HOME": "/"})
+    settings = Settings.build(
+        "state = 'here'\n[ports]\napi = 1\nmlflow = 2\n", {"OFFERLOOP_PORTS__API": "7", "OFFERLOOP_USE_CASES": "a,b", "HOME": "/"}
+    )
     assert (settings.state, settings.ports.api, settings.ports.mlflow, settings.use_cases) == ("here", 7, 2, ("a", "b"))
 
 

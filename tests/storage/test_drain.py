@@ -25,10 +25,29 @@ def stored_event(number: int, day: int = 0) -> bytes:
 
 
 DECISION = Decision(
-    decision_id="d1", use_case="shop", entity_id="anna", decided_at=5, expires_at=9, release_id="r-1", feature_set="f", catalogue="c", arm="champion",
-    arm_probability=0.9, action="a", propensity=0.5, draw=0.25, candidates=(CandidateProbability("a", 0.5, 1.0), CandidateProbability("none", 0.5, 0.0)),
-    features=(1.0, float("nan")), ages_us=(0, 7), missing=("level",), degraded=(), seen_seq=3, seq=4, context={"slot": "lobby"}, request_digest="x",
-)  # fmt: skip
+    decision_id="d1",
+    use_case="shop",
+    entity_id="anna",
+    decided_at=5,
+    expires_at=9,
+    release_id="r-1",
+    feature_set="f",
+    catalogue="c",
+    arm="champion",
+    arm_probability=0.9,
+    action="a",
+    propensity=0.5,
+    draw=0.25,
+    candidates=(CandidateProbability("a", 0.5, 1.0), CandidateProbability("none", 0.5, 0.0)),
+    features=(1.0, float("nan")),
+    ages_us=(0, 7),
+    missing=("level",),
+    degraded=(),
+    seen_seq=3,
+    seq=4,
+    context={"slot": "lobby"},
+    request_digest="x",
+)
 
 
 @pytest.fixture
@@ -90,7 +109,9 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("point", ["write_parts", "commit", "trim"])
-def test_a_kill_at_any_step_neither_loses_nor_doubles(journal: Journal, tables: Tables, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_at_any_step_neither_loses_nor_doubles(
+    journal: Journal, tables: Tables, point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number in range(1, 6):
         append(journal, "events", stored_event(number))
 

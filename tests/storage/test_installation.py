@@ -39,7 +39,9 @@ def test_broken_state_is_named(tmp_path: Path) -> None:
         open_installation(Layout(tmp_path), ClockSettings())
 
 
-@pytest.mark.parametrize("settings", [ClockSettings(scale=0), ClockSettings(origin="yesterday"), ClockSettings(origin="2026-01-01T00:00:00")])
+@pytest.mark.parametrize(
+    "settings", [ClockSettings(scale=0), ClockSettings(origin="yesterday"), ClockSettings(origin="2026-01-01T00:00:00")]
+)
 def test_a_wrong_clock_names_its_setting(tmp_path: Path, settings: ClockSettings) -> None:
     with pytest.raises(SettingsError, match="clock"):
         open_installation(Layout(tmp_path), settings)

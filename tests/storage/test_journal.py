@@ -74,8 +74,8 @@ def test_a_full_map_refuses_and_recovers_without_a_restart(tmp_path: Path) -> No
     journal = Journal(tmp_path / "small", 2**20)
     accepted = 0
     with pytest.raises(StoreUnavailable, match="try again"):
-        for accepted in range(1_000):
-            journal.write(lambda write: write.append("events", bytes(5_000)))
+        for _ in range(1_000):
+            accepted = journal.write(lambda write: write.append("events", bytes(5_000)))
 
     with journal.read() as read:
         assert read.last_position() == accepted
@@ -123,7 +123,9 @@ while True:
 
 def test_what_two_killed_processes_acknowledged_is_there(tmp_path: Path) -> None:
     writers = [
-        subprocess.Popen([sys.executable, "-c", textwrap.dedent(WRITER), str(tmp_path / "journal"), name], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(WRITER), str(tmp_path / "journal"), name], stdout=subprocess.PIPE, text=True
+        )
         for name in ("one", "two")
     ]
     acknowledged: dict[str, int] = {}
