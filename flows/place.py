@@ -78,6 +78,8 @@ def open_place() -> Place:
     settings = settings_here()
     layout = Layout(settings.folder)
     if not layout.installation.exists():
-        raise StateRefused(str(layout.root), "holds no installation", "Start one with `offerloop up`, or name its folder with OFFERLOOP_STATE.")
+        raise StateRefused(
+            str(layout.root), "holds no installation", "Start one with `offerloop up`, or name its folder with OFFERLOOP_STATE."
+        )
     clock = open_installation(layout, settings.clock).clock
     return Place(settings, layout, clock, load_all(settings.use_cases))

@@ -31,7 +31,7 @@ async def work() -> None:
                 names = await put_in_place(client, ROOT, settings.use_cases, scheduled=scheduled)
                 break
             except httpx.HTTPError as error:
-                print(f"Prefect does not answer yet ({type(error).__name__})", flush=True)
+                print(f"Prefect cannot take the deployments yet: {error}", flush=True)
                 await asyncio.sleep(WAIT_S)
     print("deployed " + ", ".join(names), flush=True)
     worker = ProcessWorker(work_pool_name=POOL, name="offerloop", limit=AT_ONCE)

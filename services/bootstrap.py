@@ -1,4 +1,4 @@
-"""The first release of a use case: its start policy, and nothing learned, so that there is something to decide with from the first minute."""
+"""The first release of a use case: its start policy, and nothing learned, so that there is something to decide with at once."""
 
 import os
 import sys

@@ -47,7 +47,7 @@ def services(settings: Settings, layout: Layout, addresses: Addresses) -> tuple[
     ray_variables = ray.environment(settings, addresses, layout)
     prefect = environment.prefect(layout, addresses)
     uvicorn = (python, "-m", "uvicorn", "--log-level", "warning", "--host", LOOPBACK, "--port")
-    made = (
+    made: tuple[Service, ...] = (
         Service(
             "serve",
             "decision API",
@@ -75,7 +75,7 @@ def services(settings: Settings, layout: Layout, addresses: Addresses) -> tuple[
             (*uvicorn, str(addresses.ports.mlflow), "mlflow.server.fastapi_app:app"),
             environment.mlflow(layout),
             Http(f"{addresses.mlflow}/health"),
-            niceness=5,
+            niceness=10,
             address=addresses.mlflow,
         ),
         Service(
@@ -84,7 +84,7 @@ def services(settings: Settings, layout: Layout, addresses: Addresses) -> tuple[
             (*uvicorn, str(addresses.ports.prefect), "--factory", "prefect.server.api.server:create_app"),
             prefect,
             Http(f"{addresses.prefect}/api/health"),
-            niceness=5,
+            niceness=10,
             address=addresses.prefect,
         ),
         Service(
@@ -93,7 +93,7 @@ def services(settings: Settings, layout: Layout, addresses: Addresses) -> tuple[
             (python, "-m", "flows.worker"),
             prefect | {"MLFLOW_TRACKING_URI": addresses.mlflow},
             Beat(layout.run / "worker.beat", within_s=90.0),
-            niceness=5,
+            niceness=10,
         ),
         Service(
             "dispatcher",
@@ -101,7 +101,7 @@ def services(settings: Settings, layout: Layout, addresses: Addresses) -> tuple[
             (python, "-m", "flows.dispatch"),
             prefect,
             Beat(layout.run / "dispatcher.beat"),
-            niceness=5,
+            niceness=10,
         ),
         Service(
             "exporter",
@@ -109,7 +109,7 @@ def services(settings: Settings, layout: Layout, addresses: Addresses) -> tuple[
             (python, "-m", "monitoring.exporter"),
             {},
             Http(addresses.metrics),
-            niceness=5,
+            niceness=10,
             address=addresses.metrics,
         ),
     )

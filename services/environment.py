@@ -76,5 +76,3 @@ def _spelled(value: object) -> str:
 
 def _absolute(where: str) -> str:
     return where if "://" in where else os.path.abspath(where)
-
-

@@ -72,7 +72,9 @@ def choose(settings: Settings, last: Addresses | None = None) -> Addresses:
         if port in taken or not _free(settings.host if name == "api" else LOOPBACK, port):
             raise SettingsError(f"ports.{name}", port, "a port that nothing else listens on, or 0 to have one found")
         taken.add(port)
-    ports = {name: port or _find(taken, getattr(last and last.ports, name, 0)) for name, port in msgspec.structs.asdict(settings.ports).items()}
+    ports = {
+        name: port or _find(taken, getattr(last and last.ports, name, 0)) for name, port in msgspec.structs.asdict(settings.ports).items()
+    }
     ray = {name: _find(taken, getattr(last and last.ray, name, 0)) for name in RayPorts.__struct_fields__}
     return Addresses(settings.host, Ports(**ports), RayPorts(**ray))
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from contracts.errors import StateRefused
-from storage.files import write_bytes
 from storage.layout import Layout
 
 Stage: TypeAlias = Literal["waiting", "starting", "ready", "broken", "failed", "ended"]
@@ -53,9 +53,12 @@ class State(msgspec.Struct, frozen=True):
 
 def write(layout: Layout, state: State) -> None:
     """Note how everything is; beside it the process id of each service, for the exporter."""
-    write_bytes(layout.run / "state.json", msgspec.json.encode(state))
     pids = {service.name: service.pid for service in state.services if service.pid}
-    write_bytes(layout.run / "services.json", msgspec.json.encode(pids))
+    for name, content in (("state.json", msgspec.json.encode(state)), ("services.json", msgspec.json.encode(pids))):
+        # why: whole, but not synced: after a power cut nothing of it runs, and services wait on each other here
+        temporary = layout.run / f".{name}.{threading.get_ident()}.tmp"
+        temporary.write_bytes(content)
+        temporary.replace(layout.run / name)
 
 
 def read(layout: Layout) -> State | None:

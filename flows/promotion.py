@@ -1,0 +1,96 @@
+"""How far a candidate goes: into the shadow, and from there as its gate and whoever asked allow."""
+
+import time
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import httpx
+
+from contracts.errors import BundleRefused
+from contracts.traffic import TrafficPlan
+from flows.place import Place
+from releases.ledger import Act, Ledger
+from releases.stages import reject, to_challenger, to_champion, to_shadow
+from serving.keys import owner_key
+from training.comparison import Conclusion
+
+Step: TypeAlias = Literal["shadow", "challenger", "champion"]
+
+_ORDER: tuple[str, ...] = ("refused", "shadow", "challenger", "champion")
+SEEN_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Where a release stands after all steps, and the reason in words."""
+
+    stage: str
+    reason: str
+
+
+def allowed(asked: Step, proven: str) -> str:
+    """The lesser of how far someone wants a candidate to go and how far its gate lets it.
+
+    Example:
+        >>> allowed("champion", "challenger")
+        'challenger'
+    """
+    return min(asked, proven, key=_ORDER.index)
+
+
+def enter_shadow(place: Place, ledger: Ledger, use_case: str, release_id: str, act: Act) -> TrafficPlan:
+    """Put a release into the shadow, and wait until the replica that answers has loaded it.
+
+    Raises:
+        BundleRefused: serving cannot run it; it is rejected.
+    """
+    plan = to_shadow(ledger, use_case, release_id, act)
+    refused = _refusal(place, use_case, release_id, plan.version)
+    if refused:
+        reject(ledger, use_case, release_id, Act(act.actor, place.clock.now_us(), f"serving refuses it: {refused}"))
+        raise BundleRefused(release_id, refused)
+    return plan
+
+
+def take_on(ledger: Ledger, use_case: str, release_id: str, step: str, share: float, act: Act) -> Outcome:
+    """Take a release from the shadow as far as it may go. While another is compared with the champion it waits in the shadow."""
+    plan = ledger.plan(use_case)
+    compared = [arm.release_id for arm in plan.arms[1:] if arm.release_id != release_id] if plan else []
+    if compared:
+        return Outcome("shadow", f"stays in the shadow while {compared[0]} is compared with the champion. {act.reason}")
+    if step == "challenger":
+        to_challenger(ledger, use_case, release_id, share, act)
+    elif step == "champion":
+        to_champion(ledger, use_case, release_id, act)
+    return Outcome(step, act.reason)
+
+
+def conclude_experiment(ledger: Ledger, use_case: str, conclusion: Conclusion, act: Act) -> None:
+    """Promote or refuse the release that was compared with the champion, as the comparison says."""
+    if conclusion.step == "promote":
+        to_champion(ledger, use_case, conclusion.release_id, act)
+    elif conclusion.step == "refuse":
+        reject(ledger, use_case, conclusion.release_id, act)
+
+
+def _refusal(place: Place, use_case: str, release_id: str, version: int) -> str:
+    """Why the replica that answers refuses a release; empty when it has taken the plan, or when none answers: the next start will tell."""
+    address = f"http://127.0.0.1:{place.settings.ports.api}/v1/status"
+    headers = {"authorization": f"Bearer {owner_key(place.layout)}"}
+    until = time.monotonic() + SEEN_S
+    while time.monotonic() < until:
+        try:
+            answer = httpx.get(address, headers=headers, timeout=2.0, trust_env=False)
+            answer.raise_for_status()
+        except httpx.HTTPError as error:
+            print(f"the decision API does not say whether it takes {release_id} ({error})")
+            return ""
+        for status in answer.json()["use_cases"]:
+            if status["use_case"] == use_case:
+                if release_id in status["refused"]:
+                    return str(status["refused"][release_id])
+                if status["plan_version"] >= version:
+                    return ""
+        time.sleep(0.1)
+    print(f"the decision API has not taken plan {version} after {SEEN_S:.0f} s")
+    return ""

@@ -1,0 +1,194 @@
+"""The flow `train`: from what was accepted to a release, taken as far as its gate allows."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.context import get_run_context
+from prefect.states import Completed
+
+from contracts.clock import to_us
+from flows.drained import drain
+from flows.place import Place, open_place
+from flows.promotion import Outcome, Step, allowed, enter_shadow, take_on
+from releases.bundle import Bundle, read_bundle, write_bundle
+from releases.ledger import Act
+from releases.registry import Logged, Registry
+from releases.revision import code_revision
+from releases.stages import register, reject
+from training.dataset import TrainingSet, build
+from training.train import Candidate, train_on
+from use_cases.definition import UseCase
+
+ACTOR = "flow train"
+
+
+@task(name="Build the training set", cache_policy=NO_CACHE)
+def build_set(place: Place, use_case: UseCase, as_of_us: int) -> TrainingSet:
+    """Matured decisions with their features and rewards, checked.
+
+    Raises:
+        DataRefused: nothing is trained on this data; all reasons are named.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="offerloop-train-"))
+    try:
+        found = build(place.tables, use_case, now_us=as_of_us, folder=folder, memory=place.settings.store.duckdb_memory)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(f"{len(found)} matured decisions; features of {found.backfilled} of them computed from events")
+    return found
+
+
+@task(name="Fit, value and judge", cache_policy=NO_CACHE)
+def judge(training_set: TrainingSet, champion: str | None) -> Candidate:
+    """A candidate with its value and the gate's verdict."""
+    return train_on(training_set, champion=champion, code=code_revision(), threads=os.cpu_count() or 1, say=print)
+
+
+@task(name="Write the bundle", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE)
+def keep(place: Place, candidate: Candidate) -> Bundle:
+    """The candidate as a bundle, noted in the ledger."""
+    bundle = read_bundle(place.layout.bundles, write_bundle(place.layout.bundles, candidate.parts))
+    use_case = candidate.parts.use_case
+    with place.ledger() as ledger:
+        if bundle.release_id not in [known.release_id for known in ledger.releases(use_case)]:
+            details = {
+                "checks": [{"name": check.name, "passed": check.passed, "reason": check.reason} for check in candidate.verdict.checks]
+            }
+            act = Act(ACTOR, place.clock.now_us(), f"the gate says {candidate.verdict.step}", details=details)
+            register(ledger, use_case, bundle.release_id, bundle.digest, act)
+    return bundle
+
+
+@task(name="Register in MLflow", retries=4, retry_delay_seconds=[1, 3, 10, 30], cache_policy=NO_CACHE)
+def enter_registry(place: Place, bundle: Bundle, accepted: bool, flow_run: str) -> Logged:
+    """The release as a run and, if it may go on, a model version."""
+    return Registry(place.mlflow).log_release(bundle, place.clock.now_us(), {"prefect_flow_run": flow_run}, register=accepted)
+
+
+@task(name="Refuse it", cache_policy=NO_CACHE)
+def refuse(place: Place, bundle: Bundle, candidate: Candidate) -> Outcome:
+    """Note why the candidate goes no further."""
+    failed = [check.reason for check in candidate.verdict.checks if check.needed and not check.passed]
+    with place.ledger() as ledger:
+        reject(ledger, candidate.parts.use_case, bundle.release_id, Act(ACTOR, place.clock.now_us(), "; ".join(failed)))
+    return Outcome("refused", "; ".join(failed))
+
+
+@task(name="Run it in the shadow", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE)
+def shadow(place: Place, use_case: str, bundle: Bundle) -> None:
+    """Let it score beside the champion, unseen, and hear whether serving can run it."""
+    with place.ledger() as ledger:
+        act = Act(ACTOR, place.clock.now_us(), "passed its gate; scores beside the champion before it touches anyone")
+        enter_shadow(place, ledger, use_case, bundle.release_id, act)
+
+
+@task(name="Let it answer", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE)
+def release(place: Place, use_case: str, bundle: Bundle, candidate: Candidate, promote: Step, share: float) -> Outcome:
+    """Take it as far as its gate and whoever asked allow."""
+    step = allowed(promote, candidate.verdict.step)
+    gate = candidate.verdict
+    reason = f"the gate lets it become {gate.step}, {promote} was asked for: " + "; ".join(
+        check.reason for check in gate.checks if check.needed
+    )
+    with place.ledger() as ledger:
+        return take_on(ledger, use_case, bundle.release_id, step, share, Act(ACTOR, place.clock.now_us(), reason))
+
+
+@task(name="Let MLflow's aliases follow", retries=3, retry_delay_seconds=[1, 3, 10], cache_policy=NO_CACHE)
+def follow(place: Place, use_case: str) -> None:
+    """Aliases of the registered model, as the traffic plan says."""
+    with place.ledger() as ledger:
+        plan = ledger.plan(use_case)
+    if plan is not None:
+        Registry(place.mlflow).sync_aliases(plan)
+
+
+@flow(name="train", flow_run_name="train {use_case}", log_prints=True)
+def train(use_case: str, promote: Step = "champion", challenger_share: float = 0.5) -> State[Any]:
+    """Train a candidate, judge it, and take it as far as its gate allows.
+
+    Run again after a crash, it makes the same release from the same data, and takes no step twice.
+
+    Args:
+        use_case: for which decisions.
+        promote: how far it may go at most: stay in the shadow, challenge the champion beside it, or replace it.
+        challenger_share: of the entities outside control, for a challenger.
+    """
+    place = open_place()
+    as_of_us = _as_of(place)
+    with place.ledger() as ledger:
+        plan = ledger.plan(use_case)
+    drain(place)
+    training_set = build_set(place, place.use_cases[use_case], as_of_us)
+    candidate = judge(training_set, plan.champion.release_id if plan else None)
+    bundle = keep(place, candidate)
+    accepted = candidate.verdict.accepted
+    logged = enter_registry(place, bundle, accepted, _run_id())
+    if plan is not None and bundle.release_id in [arm.release_id for arm in plan.arms]:
+        outcome = Outcome("unchanged", "the same release answers already")
+    elif accepted:
+        shadow(place, use_case, bundle)
+        outcome = release(place, use_case, bundle, candidate, promote, challenger_share)
+        follow(place, use_case)
+    else:
+        outcome = refuse(place, bundle, candidate)
+    _show(place.use_cases[use_case], bundle, candidate, logged, outcome)
+    return Completed(message=f"{bundle.release_id}: {outcome.stage}", data={"release_id": bundle.release_id, "stage": outcome.stage})
+
+
+def _as_of(place: Place) -> int:
+    """The logical moment at which this run first began, however often it was started again since."""
+    began = _run().start_time
+    if began is None:
+        return place.clock.now_us()
+    clock = place.clock
+    return clock.origin_us + (to_us(began) - clock.started_us) * clock.scale
+
+
+def _run() -> Any:
+    return get_run_context().flow_run  # type: ignore[union-attr]  # why: within a flow it is the flow's
+
+
+def _run_id() -> str:
+    return str(_run().id)
+
+
+def _show(use_case: UseCase, bundle: Bundle, candidate: Candidate, logged: Logged, outcome: Outcome) -> None:
+    verdict = candidate.verdict
+    key = f"train-{use_case.name.replace('_', '-')}"
+    marks = {True: "passed", False: "failed"}
+    lines = [
+        f"# {bundle.release_id}: {outcome.stage}",
+        "",
+        outcome.reason,
+        "",
+        f"[In MLflow]({logged.url})",
+        "",
+        "| check | | reason |",
+        "|---|---|---|",
+    ]
+    lines += [
+        f"| {check.name} | {marks[check.passed] if check.needed else '(' + marks[check.passed] + ')'} | {check.reason} |"
+        for check in verdict.checks
+    ]
+    create_markdown_artifact("\n".join(lines), key=key, description=f"The gate's verdict on {bundle.release_id}")
+    table = [
+        {
+            "policy": name,
+            "estimator": estimator,
+            "value": found.value,
+            "low": found.low,
+            "high": found.high,
+            "effective n": round(found.effective_n),
+        }
+        for name, value in candidate.evaluation.values.items()
+        for estimator, found in (("DR", value.dr), ("SNIPS", value.snips), ("IPS", value.ips))
+    ]
+    create_table_artifact(table, key=f"{key}-value", description=f"Value a decision, in {use_case.reward_unit}, with 95 % intervals")
