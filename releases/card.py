@@ -9,15 +9,17 @@ from releases.bundle import Bundle
 
 
 def note(bundle: Bundle) -> str:
-    """The gate's verdict with its reasons, and the figures with their intervals, as Markdown.
+    """The gate's verdict with what it asked, and the figures with their intervals, as Markdown.
 
-    A figure with an interval is an object of `value`, `low` and `high`, wherever it stands in the metrics.
+    The gate's document says `accepted`, `step`, and `checks` or a `reason`. A figure with an interval is an object of `value`, `low` and
+    `high`, wherever it stands in the metrics.
     """
     parts = bundle.parts
     gate = parts.gate if isinstance(parts.gate, dict) else {}
-    verdict = ("The gate let it pass." if gate["passed"] else "The gate refused it.") if "passed" in gate else "It has not been to a gate."
-    lines = [f"Release `{bundle.release_id}` of **{parts.use_case}**, a scorer of kind `{parts.scorer_kind}`. {verdict}", ""]
-    lines += [f"- {reason}" for reason in gate.get("reasons", ())]
+    lines = [f"Release `{bundle.release_id}` of **{parts.use_case}**, a scorer of kind `{parts.scorer_kind}`. {_verdict(gate)}"]
+    checks = [f"| {check['name']} | {_mark(check)} | {check['reason']} |" for check in gate.get("checks", ())]
+    if checks:
+        lines += ["", "| check | | reason |", "|---|---|---|", *checks]
     figures = [f"| {name} | {value:.6g} | {low:.6g} | {high:.6g} |" for name, value, low, high in intervals(parts.metrics)]
     if figures:
         lines += ["", "| figure | value | low | high |", "|---|---|---|---|", *figures]
@@ -53,6 +55,18 @@ def leaves(document: Any, path: str = "") -> Iterator[tuple[str, int | float | s
         yield path, str(document).lower()
     elif document is not None:
         yield path, document if isinstance(document, int | float | str) else json.dumps(document)
+
+
+def _verdict(gate: Mapping[str, Any]) -> str:
+    if "accepted" not in gate:
+        return "It has not been to a gate."
+    how_far = f"The gate lets it become {gate.get('step', 'champion')}." if gate["accepted"] else "The gate refused it."
+    return f"{how_far} {gate.get('reason', '')}".strip()
+
+
+def _mark(check: Mapping[str, Any]) -> str:
+    mark = "passed" if check["passed"] else "failed"
+    return mark if check.get("needed", True) else f"({mark})"
 
 
 def _join(path: str, key: object) -> str:

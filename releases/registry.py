@@ -227,8 +227,8 @@ def _tags(bundle: Bundle, at: int) -> dict[str, str]:
     }
     if "revision" in code:
         tags["git_revision"] = tags["mlflow.source.git.commit"] = str(code["revision"])
-    if "passed" in gate:
-        tags["gate"] = "passed" if gate["passed"] else "refused"
+    if "accepted" in gate:
+        tags["gate"] = str(gate.get("step", "accepted")) if gate["accepted"] else "refused"
     return tags
 
 

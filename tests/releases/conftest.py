@@ -44,7 +44,14 @@ def parts() -> BundleParts:
         policy={"kind": "epsilon_greedy", "epsilon": 0.1},
         settings={"rounds": 150},
         metrics={"gain": {"value": 0.25, "low": 0.1, "high": 0.4}},
-        gate={"passed": True, "reasons": ["gain 0.25 [0.10, 0.40] over control"]},
+        gate={
+            "accepted": True,
+            "step": "challenger",
+            "checks": [
+                {"name": "gain", "passed": True, "reason": "gain 0.25 [0.10, 0.40] over control", "needed": True},
+                {"name": "champion", "passed": False, "reason": "not shown to beat what serves", "needed": False},
+            ],
+        },
         data={"decisions": "ab" * 32},
         code={"revision": "0" * 40},
         golden=golden,

@@ -12,9 +12,12 @@ from releases.card import leaves, note
 def test_a_note_says_verdict_reasons_and_intervals(parts: BundleParts) -> None:
     text = note(Bundle("r-1", "d", Path("r-1"), parts))
     assert text.splitlines() == [
-        "Release `r-1` of **shop**, a scorer of kind `table`. The gate let it pass.",
+        "Release `r-1` of **shop**, a scorer of kind `table`. The gate lets it become challenger.",
         "",
-        "- gain 0.25 [0.10, 0.40] over control",
+        "| check | | reason |",
+        "|---|---|---|",
+        "| gain | passed | gain 0.25 [0.10, 0.40] over control |",
+        "| champion | (failed) | not shown to beat what serves |",
         "",
         "| figure | value | low | high |",
         "|---|---|---|---|",
@@ -24,10 +27,15 @@ def test_a_note_says_verdict_reasons_and_intervals(parts: BundleParts) -> None:
 
 @pytest.mark.parametrize(
     ("gate", "verdict"),
-    [({"passed": False, "reasons": []}, "The gate refused it."), ({}, "not been to a gate"), (None, "not been to a gate")],
+    [
+        ({"accepted": False, "step": "refused", "checks": []}, "The gate refused it."),
+        ({"accepted": True, "step": "champion", "reason": "the first release"}, "The gate lets it become champion. the first release"),
+        ({}, "It has not been to a gate."),
+        (None, "It has not been to a gate."),
+    ],
 )
 def test_a_note_of_every_verdict(parts: BundleParts, gate: object, verdict: str) -> None:
-    assert verdict in note(Bundle("r-1", "d", Path("r-1"), replace(parts, gate=gate, metrics={})))
+    assert note(Bundle("r-1", "d", Path("r-1"), replace(parts, gate=gate, metrics={}))).endswith(f"kind `table`. {verdict}")
 
 
 @given(

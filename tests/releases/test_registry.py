@@ -89,7 +89,7 @@ def test_a_run_tells_a_person_what_the_release_is(
     assert run.data.params["catalogue"] == bundle.parts.catalogue.digest
     tags = run.data.tags
     assert (tags["release_id"], tags["use_case"], tags["digest"]) == (bundle.release_id, "told", bundle.digest)
-    assert (tags["git_revision"], tags["gate"], tags["flow_run"]) == ("0" * 40, "passed", "brave-newt")
+    assert (tags["git_revision"], tags["gate"], tags["flow_run"]) == ("0" * 40, "challenger", "brave-newt")
     assert tags["logical_time"] == "2023-11-14T22:13:20+00:00"
     assert "gain 0.25 [0.10, 0.40] over control" in tags["mlflow.note.content"]
     version = client.get_model_version("told", str(logged.version))
@@ -125,7 +125,7 @@ def test_a_run_that_was_cut_off_is_completed(registry: Registry, tracking_uri: s
 
 
 def test_a_refused_release_is_a_run_without_a_version(registry: Registry, written: Callable[..., Bundle]) -> None:
-    bundle = written("refused", gate={"passed": False, "reasons": ["gain 0.01 [-0.20, 0.22] is not clear of zero"]})
+    bundle = written("refused", gate={"accepted": False, "checks": []})
     logged = registry.log_release(bundle, AT, register=False)
     assert logged.version is None
     assert registry.versions("refused") == {}
