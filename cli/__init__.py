@@ -1,0 +1,1 @@
+"""The `offerloop` command: one module a command, loaded when it is asked for."""

@@ -1,0 +1,66 @@
+"""The installation that a command is about: settings from the file, the environment and the command line."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from contracts.clock import Clock
+from contracts.errors import SettingsError, StateRefused
+from contracts.settings import Settings
+from releases.ledger import Ledger
+from storage.installation import open_installation
+from storage.layout import Layout
+
+
+def settings_of(context: click.Context) -> Settings:
+    """The settings that the command line asks for.
+
+    Raises:
+        SettingsError: they are wrong, or the named file is not there.
+    """
+    named: Path | None = context.obj["config"]
+    file = named or Path("offerloop.toml")
+    if named is not None and not named.is_file():
+        raise SettingsError("--config", str(named), "a settings file that is there")
+    environment = dict(os.environ)
+    if context.obj["state"]:
+        environment["OFFERLOOP_STATE"] = context.obj["state"]
+    return Settings.build(file.read_text() if file.is_file() else "", environment)
+
+
+def layout_of(settings: Settings) -> Layout:
+    """The layout of an installation that exists.
+
+    Raises:
+        StateRefused: the folder holds none.
+    """
+    layout = Layout(settings.folder)
+    if not layout.installation.exists():
+        raise StateRefused(str(layout.root), "holds no installation", "Start one with `offerloop up`, or name another folder with --state.")
+    return layout
+
+
+def clock_of(settings: Settings) -> Clock:
+    """The clock of an installation that exists, whatever clock the settings name.
+
+    Raises:
+        StateRefused: the folder holds none, or one of another kind.
+    """
+    return open_installation(layout_of(settings), settings.clock).clock
+
+
+@contextmanager
+def ledger_of(settings: Settings) -> Iterator[Ledger]:
+    """The ledger of an installation that exists, closed afterwards.
+
+    Raises:
+        StateRefused: the folder holds none.
+    """
+    ledger = Ledger(layout_of(settings).ledger)
+    try:
+        yield ledger
+    finally:
+        ledger.close()

@@ -1,0 +1,81 @@
+"""The `offerloop` command. Its commands are loaded when they are asked for, so that help is there at once."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from contracts.errors import OfferloopError
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "demo": ("cli.demo", "Watch the whole loop turn, from nothing to a model that earns."),
+    "up": ("cli.up", "Start everything, and keep it running."),
+    "down": ("cli.down", "End everything that `up` started."),
+    "status": ("cli.status", "Say what runs, where, and which releases answer."),
+    "doctor": ("cli.doctor", "Say what is missing on this machine, and how to mend it."),
+    "import": ("cli.importing", "Take in a log of decisions and outcomes made elsewhere."),
+    "train": ("cli.train", "Start a training by its signed webhook, and follow it."),
+    "releases": ("cli.releases", "List releases and where they stand."),
+    "rollback": ("cli.rollback", "Put the champion before this one, or a named one, back."),
+    "explain": ("cli.explain", "Compute a decision again, to the last bit."),
+    "why": ("cli.why", "Say who changed what, when and why: ledger and inbox."),
+    "features": ("cli.features", "List the features of a use case."),
+    "keys": ("cli.keys", "Keys of the API: list, make, drop, show the owner's."),
+    "hook": ("cli.hook", "The secret that signs webhooks."),
+    "monitoring": ("cli.monitoring", "Dashboards of what Offerloop decides and earns."),
+}
+"""Where each command is (a function named as it, or `command`), and what it does."""
+
+
+class Commands(click.Group):
+    """Loads a command's module when it is run, or asked for help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order in which people want to read them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name; None when there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(COMMANDS[cmd_name][0])
+        found = getattr(module, "command", None) or getattr(module, cmd_name)
+        assert isinstance(found, click.Command)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without loading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, what) for name, (_, what) in COMMANDS.items()])
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="Settings file instead of ./offerloop.toml.")
+@click.option("--state", type=click.Path(file_okay=False), help="State folder instead of the settings' one.")
+@click.version_option(package_name="offerloop")
+@click.pass_context
+def offerloop(context: click.Context, config: Path | None, state: str | None) -> None:
+    """Decide, record, learn, prove it with money, release, undo."""
+    context.obj = {"config": config, "state": state}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; its exit code. What Offerloop raises on purpose is one red line, and 2."""
+    try:
+        found = offerloop.main(args=None if arguments is None else list(arguments), prog_name="offerloop", standalone_mode=False)
+    except OfferloopError as error:
+        click.secho(f"Error: {error}", fg="red", err=True)
+        return 2
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("", err=True)
+        return 130
+    return found if isinstance(found, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
