@@ -20,7 +20,7 @@ ENV PATH=/home/offerloop/app/.venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     OFFERLOOP_STATE=/state
 VOLUME /state
-EXPOSE 8000 4200 5000 8265
+EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=90s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
 ENTRYPOINT ["tini", "--", "offerloop"]

@@ -14,11 +14,12 @@ import msgspec
 
 from contracts.errors import ServiceFailed
 from contracts.settings import Settings
+from monitoring.prometheus import write_configuration, write_targets
 from services import ports, state
 from services.catalog import Service, services
 from services.credentials import make_credentials
 from services.environment import resolved
-from services.ports import Addresses
+from services.ports import LOOPBACK, Addresses
 from services.processes import end_all, instance_of, start
 from services.state import ServiceState, Stage, State
 from serving.environment import short_folder
@@ -40,18 +41,26 @@ class Supervisor:
     """Keeps an installation's services running, a thread each.
 
     Args:
-        settings: of the installation; ports of 0 are replaced by free ones.
+        settings: of the installation.
+        addresses: where it shall listen.
         on_change: called, from any thread, with the new state each time a service changes.
+        stopping: set by whoever wants it to end.
     """
 
-    def __init__(self, settings: Settings, addresses: Addresses, on_change: Callable[[State], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        addresses: Addresses,
+        on_change: Callable[[State], None] = lambda _: None,
+        stopping: threading.Event | None = None,
+    ) -> None:
         self.addresses = addresses
         self.settings = resolved(settings, addresses)
         self.layout = Layout(settings.folder)
         self._on_change = on_change
         self._services = {service.name: service for service in services(self.settings, self.layout, addresses)}
         self._instance = instance_of(self.layout.root)
-        self._stopping = threading.Event()
+        self.stopping = stopping or threading.Event()
         self._changed = threading.Condition()
         self._states = {service.name: ServiceState(service.name, service.title, service.address) for service in self._services.values()}
         self._anew: set[str] = set()
@@ -71,13 +80,13 @@ class Supervisor:
         self._work = [self._pool.submit(self._keep, service) for service in self._services.values()]
 
     def wait_until_ready(self, timeout_s: float | None = None) -> State:
-        """Wait until everything answers, a service has been given up, or `stop` was asked for.
+        """Wait until everything answers, a service has been given up, or `stopping` was set.
 
         Raises:
             ServiceFailed: decisions cannot be served.
         """
         until = None if timeout_s is None else time.monotonic() + timeout_s
-        while not self._stopping.is_set() and (until is None or time.monotonic() < until):
+        while not self.stopping.is_set() and (until is None or time.monotonic() < until):
             self.check()
             if all(service.stage in ("ready", "failed") for service in self.state.services):
                 break
@@ -95,18 +104,9 @@ class Supervisor:
         for work in done:
             work.result()
 
-    def request_stop(self) -> None:
-        """Ask for the end; returns at once. Fit for a signal's handler."""
-        self._stopping.set()
-
-    @property
-    def stopping(self) -> threading.Event:
-        """Set once the end was asked for."""
-        return self._stopping
-
     def stop(self) -> None:
         """End every process of the installation, and return when none is left."""
-        self._stopping.set()
+        self.stopping.set()
         end_all(self._instance)
         self._pool.shutdown()
         end_all(self._instance)
@@ -123,7 +123,7 @@ class Supervisor:
             process = start(service.command, service.variables, self.layout.logs / f"{service.name}.log", service.niceness)
             self._set(service.name, "starting", pid=process.pid, starts=self._states[service.name].starts + 1, reason="")
             reason, ready_s = self._watch(service, process, started_s)
-            if self._stopping.is_set():
+            if self.stopping.is_set():
                 return
             failures = 1 if ready_s > STEADY_S else failures + 1
             _LOG.warning("%s %s", service.name, reason)
@@ -137,14 +137,14 @@ class Supervisor:
             if service.act and failures % 2 == 0:
                 # why: what it acts on may be alive and yet sick
                 self._anew.update(service.after)
-            self._stopping.wait(BACKOFF_S[failures - 1])
+            self.stopping.wait(BACKOFF_S[failures - 1])
 
     def _watch(self, service: Service, process: Popen[bytes], started_s: float) -> tuple[str, float]:
         """Watch a started service until it must be started anew: why, and for how long it had been ready."""
         starts = {name: self._states[name].starts for name in service.after}
         ready_since = answered = 0.0
         begun = time.monotonic()
-        while not self._stopping.wait(WATCH_S if ready_since else LOOK_S):
+        while not self.stopping.wait(WATCH_S if ready_since else LOOK_S):
             now = time.monotonic()
             ready_s = now - ready_since if ready_since else 0.0
             code = process.poll()
@@ -167,7 +167,7 @@ class Supervisor:
 
     def _after(self, service: Service) -> bool:
         """Wait for what a service needs; False when the end was asked for instead."""
-        while not self._stopping.is_set():
+        while not self.stopping.is_set():
             if all(self._states[name].stage == "ready" for name in service.after):
                 return True
             with self._changed:
@@ -189,10 +189,12 @@ class Supervisor:
 
 
 @contextmanager
-def supervised(settings: Settings, on_change: Callable[[State], None] = lambda _: None) -> Iterator[Supervisor]:
+def supervised(
+    settings: Settings, on_change: Callable[[State], None] = lambda _: None, stopping: threading.Event | None = None
+) -> Iterator[Supervisor]:
     """Run an installation for the length of a block: everything starts with it, and ends with it, however it ends.
 
-    What an earlier supervisor of this state left behind is ended first.
+    What an earlier supervisor of this state left behind is ended first. Setting `stopping` makes waiting for readiness end.
 
     Raises:
         StateRefused: another process runs this installation, or its state is of another kind.
@@ -205,7 +207,9 @@ def supervised(settings: Settings, on_change: Callable[[State], None] = lambda _
         make_credentials(settings)
         addresses = ports.choose(settings, ports.read(layout))
         ports.write(layout, addresses)
-        supervisor = Supervisor(settings, addresses, on_change)
+        write_targets(layout, {"exporter": f"{LOOPBACK}:{addresses.ports.metrics}", "serving": f"{LOOPBACK}:{addresses.ray.metrics}"})
+        write_configuration(layout)
+        supervisor = Supervisor(settings, addresses, on_change, stopping)
         stack.callback(supervisor.stop)
         supervisor.start()
         yield supervisor

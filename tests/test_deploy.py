@@ -16,7 +16,7 @@ def compose(repository: Path) -> dict[str, dict[str, dict[str, object]]]:
 
 def test_only_loopback_is_published(compose: dict[str, dict[str, dict[str, object]]]) -> None:
     published = [port for service in compose["services"].values() for port in _list(service.get("ports", []))]
-    assert len(published) == 6
+    assert len(published) == 3
     assert all(port.startswith("127.0.0.1:") for port in published)
 
 
