@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from contracts.traffic import CONTROL
-from decisions.value import Estimate, Floats, estimate, mean, ratio
+from decisions.value import Estimate, Floats, from_influence, mean, ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,8 @@ def arm_difference(rewards: pl.DataFrame, arm: str, against: str = CONTROL, *, c
             value += sign * centre
         own, other = (int(part["decisions"].sum()) for part in (ours, theirs))
         count = len(names)
-        error = math.sqrt(float(residuals @ residuals) * count / (count - 1)) if min(ours.height, theirs.height) > 1 else math.inf
-        return estimate(value, error, n=own + other, clusters=count, effective_n=float(min(own, other)), confidence=confidence)
+        clusters = count if min(ours.height, theirs.height) > 1 else 1
+        return from_influence(value, residuals, n=own + other, clusters=clusters, effective_n=float(min(own, other)), confidence=confidence)
 
     return ArmDifference(arm, against, compare(per_decision=True), compare(per_decision=False))
 
@@ -123,8 +123,8 @@ def _arm_value(arm: str, totals: pl.DataFrame, confidence: float) -> ArmValue:
     sums, sizes = _columns(totals)
     own = np.arange(totals.height)
     decisions = int(sizes.sum())
-    per_decision = replace(ratio(sums, sizes, own, confidence=confidence), n=decisions, effective_n=float(decisions))
-    return ArmValue(arm, decisions, totals.height, per_decision, mean(sums, own, confidence=confidence))
+    per_decision = replace(ratio(sums, sizes, own, confidence=confidence, corrected=True), n=decisions, effective_n=float(decisions))
+    return ArmValue(arm, decisions, totals.height, per_decision, mean(sums, own, confidence=confidence, corrected=True))
 
 
 def _chi_squared_above(statistic: float, freedom: int) -> float:
