@@ -30,7 +30,9 @@ def list_keys(context: click.Context, as_json: bool) -> int:
 
 @keys.command("make")
 @click.argument("name")
-@click.option("--scope", "scopes", type=click.Choice([scope.value for scope in Scope]), multiple=True, help="What it may do; all by default.")
+@click.option(
+    "--scope", "scopes", type=click.Choice([scope.value for scope in Scope]), multiple=True, help="What it may do; all by default."
+)
 @click.pass_context
 def make(context: click.Context, name: str, scopes: tuple[str, ...]) -> int:
     """Make a key and print it: the only time it can be seen. Replicas accept it within a second."""

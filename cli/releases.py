@@ -24,7 +24,9 @@ def releases(context: click.Context, use_case: str | None, as_json: bool) -> int
         print_json(found)
         return 0
     columns = ("use case", "release", "stage", "scorer", "forecast a decision", "registered (UTC)", "there since (UTC)")
-    rows = [(row.use_case, row.release_id, row.stage, *_said(layout, row), moment(row.registered_at), moment(row.changed_at)) for row in found]
+    rows = [
+        (row.use_case, row.release_id, row.stage, *_said(layout, row), moment(row.registered_at), moment(row.changed_at)) for row in found
+    ]
     print_table("Releases", columns, rows)
     return 0
 

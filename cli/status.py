@@ -23,7 +23,9 @@ def status(context: click.Context, as_json: bool) -> int:
         since = {row.release_id: row.changed_at for name in settings.use_cases for row in ledger.releases(name)}
     ready = pid is not None and state is not None and state.ready
     if as_json:
-        print_json({"state": str(layout.root), "supervisor": pid, "ready": ready, "services": state.services if state else (), "plans": plans})
+        print_json(
+            {"state": str(layout.root), "supervisor": pid, "ready": ready, "services": state.services if state else (), "plans": plans}
+        )
         return 0 if ready else 1
     if state is not None and pid is not None:
         console().print(table_of(state))

@@ -71,7 +71,9 @@ def _with_table(settings: Settings, stopping: threading.Event) -> None:
             live.update(table_of(supervisor.state))
             if supervisor.state.ready and not said:
                 said = True
-                live.console.print(f"Decisions at {supervisor.addresses.api} (docs: {supervisor.addresses.api}/docs). Ctrl-C ends everything.")
+                live.console.print(
+                    f"Decisions at {supervisor.addresses.api} (docs: {supervisor.addresses.api}/docs). Ctrl-C ends everything."
+                )
         live.console.print("Ending everything …")
 
 

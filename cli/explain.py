@@ -1,0 +1,102 @@
+"""`offerloop explain`."""
+
+import math
+
+import click
+
+from cli.here import layout_of, settings_of
+from cli.output import json_option, moment, number, print_json, print_table
+from contracts.errors import NotFound
+from contracts.records import Decision
+from contracts.settings import Settings
+from decisions.explain import Explanation, recompute
+from decisions.record import stored_decision
+from features.definitions import FeatureSet
+from serving.live import load_release
+from storage.journal import Journal
+from use_cases.definition import load_all
+
+
+@click.command()
+@click.argument("decision_id")
+@json_option
+@click.pass_context
+def explain(context: click.Context, decision_id: str, as_json: bool) -> int:
+    """Compute a decision again from its log row and its release; 0 when scores, probabilities and action agree to the last bit, else 1."""
+    settings = settings_of(context)
+    decision = _find(settings, decision_id)
+    release = load_release(layout_of(settings), load_all([decision.use_case])[decision.use_case], decision.release_id)
+    explanation = recompute(decision, release.runtime)
+    if as_json:
+        print_json(
+            {
+                "decision": decision,
+                "exact": explanation.exact,
+                "differences": explanation.differences,
+                "recomputed": explanation.candidates,
+                "action": explanation.action,
+                "propensity": explanation.propensity,
+            }
+        )
+    else:
+        _say(decision, release.feature_set, explanation)
+    return 0 if explanation.exact else 1
+
+
+def _find(settings: Settings, decision_id: str) -> Decision:
+    journal = Journal(layout_of(settings).journal, settings.store.map_size_bytes)
+    try:
+        with journal.read() as read:
+            for use_case in settings.use_cases:
+                found = stored_decision(read, use_case, decision_id)
+                if found is not None:
+                    return found
+    finally:
+        journal.close()
+    raise NotFound("decision", decision_id)
+
+
+def _say(decision: Decision, feature_set: FeatureSet, explanation: Explanation) -> None:
+    click.echo(f"Decision {decision.decision_id} of {decision.use_case} for entity {decision.entity_id}, {moment(decision.decided_at)} UTC")
+    click.echo(f"Arm {decision.arm}, into which it fell with probability {decision.arm_probability:g}; release {decision.release_id}")
+    seen = f"It saw the entity's events up to number {decision.seen_seq}"
+    click.echo(f"{seen}; degraded: {', '.join(decision.degraded) or 'nothing'}")
+    rows = [
+        (name, _value(feature_set, name, value), "missing" if name in decision.missing else _age(age_us))
+        for name, value, age_us in zip(feature_set.names, decision.features, decision.ages_us, strict=True)
+    ]
+    print_table("Features", ("feature", "value#", "age#"), rows)
+    print_table(
+        "Candidates",
+        ("candidate", "score#", "p in arm#", "recomputed score#", "recomputed p#", ""),
+        [
+            (
+                logged.candidate_id,
+                number(logged.score),
+                number(logged.p_in_arm),
+                number(again.score),
+                number(again.p_in_arm),
+                "◀ shown" if logged.candidate_id == decision.action else "",
+            )
+            for logged, again in zip(decision.candidates, explanation.candidates or decision.candidates, strict=True)
+        ],
+    )
+    click.echo(f"The draw {decision.draw!r} chose {decision.action}, whose propensity was {decision.propensity!r}")
+    if explanation.exact:
+        click.secho("Computed again from log and release: equal to the last bit.", fg="green")
+    for difference in explanation.differences:
+        click.secho(f"Differs: {difference}", fg="red")
+
+
+def _value(feature_set: FeatureSet, name: str, value: float) -> str:
+    categories = feature_set.categories.get(name, ())
+    if categories and not math.isnan(value) and 0 <= int(value) < len(categories):
+        return f"{categories[int(value)]} ({value:g})"
+    return f"{value:g}"
+
+
+def _age(age_us: int) -> str:
+    if age_us < 0:
+        return ""
+    seconds = age_us / 1e6
+    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} d"
