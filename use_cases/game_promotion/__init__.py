@@ -1,0 +1,24 @@
+"""Which promotion to show a player of a casual game, now, so that revenue is highest."""
+
+from contracts.clock import HOUR_US, MINUTE_US
+from decisions.policies import PolicySpec
+from use_cases.definition import Gate, Learner, UseCase
+from use_cases.game_promotion import catalogue, events, features
+
+__all__ = ["USE_CASE"]
+
+USE_CASE = UseCase(
+    name="game_promotion",
+    title="Promotions in a casual game",
+    event_types=events.EVENT_TYPES,
+    attribute_sources=(events.PROFILES,),
+    feature_set=features.build(),
+    catalogue=catalogue.build(),
+    start_policy=PolicySpec("uniform"),
+    learned_policy=PolicySpec("epsilon_greedy", epsilon=0.1),
+    outcome_window_us=4 * HOUR_US,
+    ttl_us=30 * MINUTE_US,
+    control_share=0.13,
+    learner=Learner(rounds=250),
+    gate=Gate(),
+)
