@@ -1,0 +1,117 @@
+"""Deploys the decision service on the running Ray cluster: `python -m serving.deploy`. Which release is live, the ledger says."""
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+
+from contracts.errors import OfferloopError, ServiceFailed
+from contracts.settings import Settings
+from storage.layout import Layout
+
+APPLICATION = "offerloop"
+DEPLOYMENT = "decisions"
+READY_S = 120.0
+
+
+def deploy(settings: Settings, ready_s: float = READY_S) -> None:
+    """Deploy on the cluster that `ray` finds here, and wait until decisions are answered.
+
+    Ray must have been started with `serving.environment.variables`; the same must be set in this process.
+
+    Args:
+        settings: with the real port of the API.
+        ready_s: how long to wait.
+
+    Raises:
+        ServiceFailed: no decisions are answered by then; the log is named.
+    """
+    import ray  # why: five seconds of import that only this act needs
+    from ray import serve
+
+    ray.init(address="auto", namespace=APPLICATION, log_to_driver=False, logging_level=logging.WARNING)
+    try:
+        serve.start(
+            proxy_location="HeadOnly",
+            http_options={"host": settings.host, "port": settings.ports.api, "keep_alive_timeout_s": 60},
+            logging_config={"enable_access_log": False},
+        )
+        serve.run(application(settings), name=APPLICATION, route_prefix="/", blocking=False)
+    finally:
+        ray.shutdown()
+    wait_until_ready(settings, ready_s)
+
+
+def application(settings: Settings) -> Any:
+    """The Ray Serve application of an installation."""
+    from ray import serve
+
+    from serving.replica import Replica
+
+    serving = settings.serving
+    scaled: dict[str, Any] = {"num_replicas": serving.min_replicas}
+    if serving.max_replicas > serving.min_replicas:
+        scaled = {
+            "autoscaling_config": {
+                "min_replicas": serving.min_replicas,
+                "max_replicas": serving.max_replicas,
+                "target_ongoing_requests": max(2.0, serving.max_ongoing_requests / 4),
+                "upscale_delay_s": 5.0,
+                "downscale_delay_s": 60.0,
+            }
+        }
+    deployment: Any = serve.deployment(
+        name=DEPLOYMENT,
+        ray_actor_options={"num_cpus": serving.cpus_per_replica},
+        max_ongoing_requests=serving.max_ongoing_requests,
+        max_queued_requests=serving.max_queued_requests,
+        graceful_shutdown_timeout_s=10.0,
+        health_check_period_s=2.0,
+        health_check_timeout_s=10.0,
+        logging_config={"enable_access_log": False},
+        **scaled,
+    )
+    return deployment(serve.ingress()(Replica)).bind(msgspec.json.encode(settings))
+
+
+def wait_until_ready(settings: Settings, ready_s: float) -> None:
+    """Wait until `/readyz` says so.
+
+    Raises:
+        ServiceFailed: it has not by then.
+    """
+    address = f"http://{settings.host}:{settings.ports.api}/readyz"
+    until = time.monotonic() + ready_s
+    said = "no answer"
+    with httpx.Client(timeout=2.0, trust_env=False) as client:
+        while time.monotonic() < until:
+            try:
+                response = client.get(address)
+            except httpx.TransportError as error:
+                said = repr(error)
+            else:
+                if response.status_code == 200:
+                    return
+                said = response.text
+            time.sleep(0.1)
+    raise ServiceFailed("serving", f"is not ready after {ready_s:.0f} s: {said}", str(Layout(settings.folder).logs))
+
+
+def main() -> int:
+    """Deploy what `offerloop.toml` here and the environment say; 0 when decisions are answered."""
+    file = Path("offerloop.toml")
+    try:
+        deploy(Settings.build(file.read_text() if file.exists() else "", os.environ))
+    except OfferloopError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""A replica: what Ray Serve runs. One deployment, one process, no hop between parts."""
+
+import logging
+import sys
+import threading
+from typing import Any
+
+import msgspec
+
+from contracts.settings import Settings
+from serving.app import App
+from serving.hooks import Hooks
+from serving.metrics import Metrics, flush_every, ray_exporter
+from serving.service import DecisionService
+
+SWITCH_S = 0.001
+"""How long a thread keeps the interpreter while another waits: the journal's writer must not wait five milliseconds for the event loop."""
+
+FLUSH_S = 1.0
+
+_LOG = logging.getLogger(__name__)
+
+
+def build(settings: bytes) -> App:
+    """The application of this replica, its service started.
+
+    Args:
+        settings: of the installation, as JSON, since a deployment's arguments travel through Ray.
+
+    Raises:
+        StateRefused: the state is another installation's.
+        StoreUnavailable: a store cannot be opened.
+    """
+    logging.getLogger("serving").setLevel(logging.INFO)
+    keep_to_loopback()
+    sys.setswitchinterval(SWITCH_S)
+    stop = threading.Event()
+    metrics = Metrics(ray_exporter())
+    service = DecisionService(msgspec.json.decode(settings, type=Settings), metrics=metrics)
+    service.start()
+    hooks = Hooks(service.layout, service.clock)
+    flushing = flush_every(metrics, FLUSH_S, stop)
+
+    def end() -> None:
+        service.close()
+        hooks.close()
+        stop.set()
+        flushing.join()
+
+    return App(service, hooks, echo_request_id=False, on_shutdown=end)
+
+
+def keep_to_loopback() -> None:
+    """Let Ray bind on loopback the port by which other deployments would call this one; there are none.
+
+    Ray binds it on all interfaces and asks no key, and who reaches it can have pickles loaded (ray 2.60, `serve/_private/replica.py`,
+    `_on_initialized`). It has no setting. This runs before, since Ray makes the application first.
+    """
+    from ray.serve._private import replica
+
+    bind = getattr(replica, "add_port_to_grpc_server", None)
+    if bind is None:
+        _LOG.error("Ray has changed: its replica's port for other deployments may listen on all interfaces")
+        return
+
+    def bind_on_loopback(server: Any, address: str) -> Any:
+        return bind(server, address.replace("[::]", "127.0.0.1"))
+
+    vars(replica)["add_port_to_grpc_server"] = bind_on_loopback
+
+
+class Replica:
+    """The deployment's class: Ray gives it the settings, then asks it for the application."""
+
+    def __init__(self, settings: bytes) -> None:
+        self._settings = settings
+
+    def __serve_build_asgi_app__(self) -> App:
+        return build(self._settings)
