@@ -29,6 +29,9 @@ def main(root: str, names: list[str]) -> None:
     seen: list[str] = []
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and str(arguments[0]).endswith(".py") and arguments[1] in ("r", "rb"):
+            # why: Prefect's decorators read the source of what they decorate
+            return
         if event in WATCHED and (culprit := ours(sys._getframe(1), root)):
             seen.append(f"{culprit}: {event} {str(arguments[0])[:100] if arguments else ''}")
 

@@ -110,7 +110,9 @@ def test_nothing_happens_at_import(repository: Path, packages: list[str], tmp_pa
 
 
 def test_the_probe_sees_what_a_module_does(tmp_path: Path, repository: Path) -> None:
-    (tmp_path / "noisy.py").write_text("import json, threading\nopen(__file__)\nthreading.Thread(target=print).start()\n")
+    (tmp_path / "noisy.py").write_text(
+        "import threading\nopen(__file__[:-3] + '.txt', 'w').close()\nthreading.Thread(target=print).start()\n"
+    )
     probe: list[str | Path] = [sys.executable, repository / "tests/import_probe.py", str(tmp_path), "noisy"]
     done = subprocess.run(probe, capture_output=True, text=True, env={"PYTHONPATH": str(tmp_path)})
     seen = json.loads(done.stdout.splitlines()[-1])
