@@ -21,6 +21,7 @@ class WorldSettings:
         liking_next, liking_rest: of a neighbouring theme and of the others, relative to the own theme's 1; `liking_sigma` of single sets.
         fatigue: lost share of the uplift for each promotion still remembered; they are forgotten by half in `fatigue_half_life_days`.
         annoyance: lost share of organic purchases for each promotion still remembered.
+        irritation: lost share of organic purchases in a session with a promotion that is not liked at all.
         spend_sigma: of the log-normal spend around the player's mean; `power_sigma` of the players' spending power.
         drift: amplitude of the slow swing of tastes (log scale), each with a period of its own around `drift_period_days`.
         migration: share of players whose taste changes altogether.
@@ -31,20 +32,21 @@ class WorldSettings:
     joiners: float = 0.02
     horizon_days: int = 90
     segment_shares: tuple[float, ...] = (0.31, 0.26, 0.23, 0.20)
-    own_mode: float = 0.62
+    own_mode: float = 0.66
     mix_concentration: float = 12.0
     sessions: float = 1.8
     matches: float = 2.2
     organic: float = 0.02
-    uplift: float = 0.076
-    liking_next: float = 0.16
-    liking_rest: float = 0.06
+    uplift: float = 0.053
+    liking_next: float = 0.14
+    liking_rest: float = 0.05
     liking_sigma: float = 0.12
     fatigue: float = 0.06
     fatigue_half_life_days: float = 1.0
     annoyance: float = 0.02
+    irritation: float = 0.25
     price: float = 6.0
-    spend_sigma: float = 0.45
+    spend_sigma: float = 0.42
     power_sigma: float = 0.4
     keenness_sigma: float = 0.3
     drift: float = 0.25

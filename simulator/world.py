@@ -120,9 +120,10 @@ class World:
         # A dearer set is bought less often by those with less to spend; revenue stays within a third across prices.
         fit = (settings.price / price) ** np.clip(1.4 - 0.6 * who.power[players], 0.2, 1.2)[:, None]
         added = settings.uplift * keen * liking * message * fit * np.exp(-settings.fatigue * load)
+        dislike = np.where(self._offer, np.clip(1 - liking, 0, 1), 0.0)
         power = who.power[players][:, None]
         return Chances(
-            organic=settings.organic * keen * np.exp(-settings.annoyance * load) * np.ones_like(added),
+            organic=settings.organic * keen * np.exp(-settings.annoyance * load) * (1 - settings.irritation * dislike),
             added=np.where(self._offer, np.minimum(added, 0.5), 0.0),
             organic_spend=settings.price * power * np.ones_like(added),
             added_spend=price * power**0.7 * np.ones_like(added),

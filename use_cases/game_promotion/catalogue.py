@@ -31,17 +31,17 @@ class Message:
 PRODUCT_SETS = (
     ProductSet("arena_pass", "rivalry", 499, (Rule("level", ">=", 4),)),
     ProductSet("hint_bundle", "logic", 399),
-    ProductSet("harvest_crate", "calm", 599, (Rule("country", "not in", ("JP",)),)),
+    ProductSet("harvest_crate", "calm", 599, (Rule("country", "in", ("US", "DE", "BR", "IN")),)),
     ProductSet("guild_banner", "rivalry", 799, (Rule("level", ">=", 6),)),
     ProductSet("wardrobe", "calm", 699),
-    ProductSet("explorer_kit", "story", 899, (Rule("country", "not in", ("IN",)), Rule("level", ">=", 3))),
+    ProductSet("explorer_kit", "story", 899, (Rule("country", "in", ("US", "DE", "JP", "BR")), Rule("level", ">=", 3))),
 )
 
 MESSAGES = (
     Message("welcome", "Your first {set} at a friend's price", (Rule("purchases_28d", "==", 0),)),
     Message("loyal", "Because you are one of us: {set}", (Rule("purchases_28d", ">", 0),)),
-    Message("discount", "{set}, a third off", (Rule("country", "not in", ("US",)),)),
-    Message("countdown", "{set}: one hour left", (Rule("platform", "not in", ("web",)),)),
+    Message("discount", "{set}, a third off", (Rule("country", "in", ("DE", "BR", "IN")),)),
+    Message("countdown", "{set}: one hour left", (Rule("platform", "in", ("ios", "android")),)),
 )
 
 COOLDOWN_US = 20 * HOUR_US
