@@ -45,13 +45,12 @@ async def put_in_place(client: PrefectClient, root: Path, use_cases: Sequence[st
 
 
 async def _put(client: PrefectClient, root: Path, deployment: Mapping[str, Any], scheduled: bool) -> str:
-    file, _, flow = deployment["entrypoint"].partition(":")
-    schema = parameter_schema_from_entrypoint(f"{root / file}:{flow}")
+    flow = deployment["entrypoint"].rpartition(".")[2]
+    schema = parameter_schema_from_entrypoint(deployment["entrypoint"])
     await client.create_deployment(
         flow_id=await client.create_flow_from_name(flow),
         name=deployment["name"],
         description=deployment["description"],
-        path=str(root),
         entrypoint=deployment["entrypoint"],
         parameters=deployment["parameters"],
         parameter_openapi_schema=schema.model_dump_for_openapi(),

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,6 +11,8 @@ from contracts.settings import PREFIX, Settings
 from services.ports import Addresses
 from services.processes import INSTANCE, instance_of
 from storage.layout import Layout
+
+_ROOT = Path(__file__).resolve().parents[1]
 
 
 def base(settings: Settings, addresses: Addresses) -> dict[str, str]:
@@ -20,6 +23,9 @@ def base(settings: Settings, addresses: Addresses) -> dict[str, str]:
     own = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     own.update(_variables("", msgspec.to_builtins(resolved(settings, addresses))))
     own[INSTANCE] = instance_of(settings.folder)
+    # why: what lies in the folder where somebody types `offerloop up` must not be taken for a package of ours
+    own["PYTHONSAFEPATH"] = "1"
+    own["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
     own["PYTHONUNBUFFERED"] = "1"
     return own
 
