@@ -8,12 +8,11 @@ RUN apt-get update \
  && install -d -o offerloop -g offerloop /state /home/offerloop/app
 
 WORKDIR /home/offerloop/app
+# why: what `make setup` runs; before the code, so that a change of code does not build the environment anew
 COPY requirements.lock pyproject.toml README.md LICENSE ./
-RUN python -m venv .venv \
- && .venv/bin/pip install --no-cache-dir --require-hashes --no-deps -r requirements.lock
-
-COPY --chown=offerloop:offerloop . .
-RUN .venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation --editable .
+COPY tools tools
+RUN UV_NO_CACHE=1 PIP_NO_CACHE_DIR=1 tools/setup code && rm -rf .tools
+COPY . .
 
 USER offerloop
 ENV PATH=/home/offerloop/app/.venv/bin:$PATH \
