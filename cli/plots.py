@@ -1,7 +1,7 @@
 """Plots of a report, as SVG text."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,7 +44,7 @@ def intervals(items: Sequence[Interval], axis: str, alternative: str, reference:
 
 def course(
     times: Sequence[float],
-    lines: dict[str, tuple[str, Sequence[float]]],
+    lines: Mapping[str, tuple[str, Sequence[float]]],
     marks: Sequence[tuple[float, str]],
     labels: tuple[str, str],
     alternative: str,

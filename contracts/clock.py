@@ -1,6 +1,7 @@
 """Time: UTC as 64-bit microseconds, from the one logical clock of an installation."""
 
 import time
+from calendar import timegm
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -64,4 +65,5 @@ def to_us(moment: datetime) -> int:
     """
     if moment.tzinfo is None:
         raise ValueError(f"{moment.isoformat()} has no time zone; expected an aware datetime such as 2026-01-31T12:00:00Z")
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    # why: whole numbers throughout, and subclasses of datetime have differences of their own kind
+    return timegm(moment.utctimetuple()) * SECOND_US + moment.microsecond

@@ -1,0 +1,124 @@
+"""The demo of the loop: a simulated game explores, learns, proves, releases, and earns more."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from cli.demo.stage import Advance, Stage
+from client.aio import AsyncClient
+from contracts.settings import ClockSettings
+from contracts.tables import DECISIONS, OUTCOMES
+from decisions.rewards import matured
+from releases.ledger import Ledger, LedgerRow
+from serving.keys import owner_key
+from simulator import Game, Progress, TruthLog, World, WorldSettings
+from storage.tables import Tables
+from use_cases.definition import UseCase, load
+
+USE_CASE = "game_promotion"
+CLOCK = ClockSettings(scale=7_000, origin="2026-01-05T00:00:00Z")
+"""A second of the demo is almost two hours of the game."""
+
+HISTORY_DAYS = 4.0
+CONNECTIONS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """Everything that the demo's report is made from.
+
+    Attributes:
+        began_us: logical time at which each phase began, in order, and the end of the last.
+        truth: what really could have been earned.
+        rewards: matured decisions of the log, with `reward` in micro-dollars.
+        ledger: all rows of the use case, oldest first.
+    """
+
+    use_case: UseCase
+    seed: int
+    began_us: tuple[int, ...]
+    truth: TruthLog
+    rewards: pl.DataFrame
+    ledger: tuple[LedgerRow, ...]
+
+
+def changes(state: Path) -> Mapping[str, Any]:
+    """What the demo's settings differ in: one use case, and the game's own table of profiles."""
+    return {"use_cases": (USE_CASE,), "attribute_sources": {"profile": str((state / "game.sqlite").absolute())}}
+
+
+async def play(stage: Stage, *, seed: int, players: int, decisions: int) -> Played:
+    """Play three phases of so many decisions each, with a training behind the first and the second."""
+    use_case = load(USE_CASE)
+    world = World(use_case.catalogue, seed, stage.clock.now_us(), WorldSettings(players=players))
+    async with AsyncClient(stage.addresses.api, owner_key(stage.layout), CONNECTIONS) as client:
+        game = Game(world, client, USE_CASE, stage.clock, Path(stage.settings.attribute_sources["profile"]))
+        with stage.step(
+            "Open the game", f"{players} players, {HISTORY_DAYS:.0f} days of history sent as events; profiles read by SQL"
+        ) as advance:
+            await game.prepare(HISTORY_DAYS, _moving(advance, "events", 0))
+            advance(0, await _flow(stage, "features", {"use_case": USE_CASE}, advance))
+        began = [stage.clock.now_us()]
+        await _phase(
+            stage, game, "Phase 1: explore", "every eligible promotion has the same chance, so that the log can value any policy", decisions
+        )
+        await _train(
+            stage, "Learn from the log", "features, checks, model, value with an interval, gate, bundle, registry, shadow, live", "champion"
+        )
+        began.append(stage.clock.now_us())
+        await _phase(stage, game, "Phase 2: the learned policy serves", "one in ten still drawn at random; control goes on", decisions)
+        await _train(stage, "Learn again", "twice the log; what passes the gate challenges the champion beside it", "challenger")
+        began.append(stage.clock.now_us())
+        await _phase(
+            stage,
+            game,
+            "Phase 3: a challenger beside the champion",
+            "half of the players each, so that money decides between them",
+            decisions,
+        )
+        began.append(stage.clock.now_us())
+        with stage.step("Judge what came", "the flow `monitor` compares the arms and ends the experiment if money is clear") as advance:
+            advance(0, await _flow(stage, "monitor", {}, advance))
+    return Played(use_case, seed, tuple(began), game.truth, *_log(stage, use_case))
+
+
+async def _phase(stage: Stage, game: Game, name: str, why: str, decisions: int) -> None:
+    with stage.step(name, why, decisions) as advance:
+        await game.play(decisions, _moving(advance, "decisions", decisions))
+        await game.settle()
+        # why: the last decision's window must close before its reward is known
+        await asyncio.sleep(stage.clock.real_seconds(load(USE_CASE).outcome_window_us))
+
+
+async def _train(stage: Stage, name: str, why: str, promote: str) -> None:
+    with stage.step(name, why) as advance:
+        advance(0, await _flow(stage, "train", {"use_case": USE_CASE, "promote": promote, "challenger_share": 0.5}, advance))
+
+
+async def _flow(stage: Stage, name: str, payload: Mapping[str, Any], advance: Advance) -> str:
+    return await asyncio.to_thread(stage.flow, name, payload, lambda line: advance(0, line.splitlines()[0][:110] if line else ""))
+
+
+def _moving(advance: Advance, what: str, total: int) -> Callable[[Progress], None]:
+    def move(progress: Progress) -> None:
+        done = progress.decisions if what == "decisions" else progress.events
+        spent = f", players spent ${progress.spent_micros / 1e6:,.0f}" if progress.spent_micros else ""
+        refused = f", {progress.refused} in quarantine" if progress.refused else ""
+        advance(done, f"{done:,}{f' of {total:,}' if total else ''} {what}{spent}{refused}")
+
+    return move
+
+
+def _log(stage: Stage, use_case: UseCase) -> tuple[pl.DataFrame, tuple[LedgerRow, ...]]:
+    tables = Tables(stage.layout.tables)
+    decisions, outcomes = (tables.frame(use_case.schema, table) for table in (DECISIONS, OUTCOMES))
+    rewards = matured(decisions, outcomes, window_us=use_case.outcome_window_us, now_us=stage.clock.now_us())
+    ledger = Ledger(stage.layout.ledger)
+    try:
+        return rewards, tuple(sorted(ledger.rows(use_case.name, limit=1_000), key=lambda row: row.id))
+    finally:
+        ledger.close()
