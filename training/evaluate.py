@@ -1,6 +1,7 @@
 """What a policy would earn, judged on entities that its model has not seen: cross-fitted off-policy evaluation."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,17 +113,20 @@ class Evaluation:
 
 
 def cross_fit(training_set: TrainingSet, *, seed: int, threads: int, count: int = FOLDS) -> CrossFit:
-    """Fit models on all folds of entities but one, and let them judge that one; for each."""
+    """Fit models on all folds of entities but one, and let them judge that one; for each, so many at a time."""
     learner = training_set.use_case.learner
     fold = folds(training_set.rows["entity_id"], count, seed)
     q = np.full(training_set.eligible.shape, -np.inf)
     table = np.zeros(training_set.eligible.shape)
-    for number in range(count):
+
+    def judge_fold(number: int) -> None:
         out = fold == number
-        if out.any():
-            model = fit(training_set, ~out, learner, seed=seed, threads=threads)
-            q[out] = predict(model, training_set.features[out], training_set.eligible[out], threads=threads)
-            table[out] = best_single(training_set, ~out, learner, seed=seed, threads=threads)
+        model = fit(training_set, ~out, learner, seed=seed)
+        q[out] = predict(model, training_set.features[out], training_set.eligible[out])
+        table[out] = best_single(training_set, ~out, learner, seed=seed)
+
+    with ThreadPoolExecutor(threads) as workers:
+        list(workers.map(judge_fold, np.unique(fold)))
     return CrossFit(q, table, fold)
 
 
@@ -149,7 +153,7 @@ def evaluate(training_set: TrainingSet, *, champion: str | None, seed: int, thre
         training_set: the data.
         champion: the release that serves now.
         seed: of folds and models.
-        threads: of LightGBM.
+        threads: models fitted side by side.
     """
     use_case = training_set.use_case
     fitted = cross_fit(training_set, seed=seed, threads=threads)
@@ -181,7 +185,7 @@ def evaluate(training_set: TrainingSet, *, champion: str | None, seed: int, thre
         },
         gain_over_champion={name: _gain(training_set, terms[name], champions, period) for name in released},
         personal=_personal(training_set, fitted, terms, probabilities, use),
-        forward=_forward(training_set, seed, threads) if use_case.split == "time" else None,
+        forward=_forward(training_set, seed) if use_case.split == "time" else None,
         compared_with={"control": control_words, "champion": champion_words},
     )
 
@@ -340,16 +344,16 @@ def _common(above: Floats, eligible: Bools, fold: Ints) -> Floats:
     return result
 
 
-def _forward(training_set: TrainingSet, seed: int, threads: int) -> Estimate | None:
+def _forward(training_set: TrainingSet, seed: int) -> Estimate | None:
     """Gain over the baseline of the later quarter's decisions, by a model that knows only the earlier ones."""
     use_case = training_set.use_case
     out = later(training_set, 0.25)
     use = out & training_set.randomised
     if not use.any() or out.all():
         return None
-    model = fit(training_set, ~out, use_case.learner, seed=seed, threads=threads)
+    model = fit(training_set, ~out, use_case.learner, seed=seed)
     q = np.full(training_set.eligible.shape, -np.inf)
-    q[out] = predict(model, training_set.features[out], training_set.eligible[out], threads=threads)
+    q[out] = predict(model, training_set.features[out], training_set.eligible[out])
     learned = policy_matrix(use_case.learned_policy, q, training_set.eligible)
     baseline = np.zeros_like(learned)
     baseline[:, use_case.catalogue.index[use_case.baseline]] = 1.0

@@ -26,13 +26,15 @@ DEFAULTS: Mapping[str, float | int | str] = {
     "deterministic": True,
     "force_row_wise": True,
     "verbosity": -1,
+    "num_threads": 1,
 }
-"""A log link, since what a candidate adds multiplies with what a person spends anyway; a leaf must hold about one purchase."""
+"""A log link, since what a candidate adds multiplies with what a person spends anyway; a leaf must hold about one purchase. One thread,
+since threads that wait for each other at every split cost many times the work on a busy machine: folds are fitted side by side instead."""
 
 MOST_NEGATIVE = 0.05
 """Share of all that was earned which refunds may undo before the model is fitted to rewards as they are, by least squares."""
 
-_CHUNK = 2**18
+_CHUNK = 2**16
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,7 @@ class Model:
         return str(self.booster.model_to_string())
 
 
-def fit(training_set: TrainingSet, rows: Bools, learner: Learner, *, seed: int, threads: int) -> Model:
+def fit(training_set: TrainingSet, rows: Bools, learner: Learner, *, seed: int) -> Model:
     """Fit the revenue model to some rows; the same rows and seed give the same model. Its scores are in the unit that people read.
 
     Args:
@@ -56,7 +58,6 @@ def fit(training_set: TrainingSet, rows: Bools, learner: Learner, *, seed: int, 
         rows: (n,) which of them; those whose action the catalogue no longer has are left out.
         learner: rounds, and parameters over `DEFAULTS`.
         seed: of the sampling of columns.
-        threads: of LightGBM.
     """
     use_case = training_set.use_case
     columns = CandidateColumns.of(use_case.catalogue)
@@ -76,7 +77,7 @@ def fit(training_set: TrainingSet, rows: Bools, learner: Learner, *, seed: int, 
         params={"max_bin": 127},
     )
     objective = {} if skewed else {"objective": "regression"}
-    settings = {**DEFAULTS, **learner.params, **objective, "seed": seed % 2**31, "num_threads": threads}
+    settings = {**DEFAULTS, **learner.params, **objective, "seed": seed % 2**31}
     booster = lgb.train(settings, data, learner.rounds)
     return Model(_in_unit(booster, unit, additive=not skewed), columns)
 
@@ -87,25 +88,24 @@ def labels_of(rewards: Floats, actions: Ints, candidates: int) -> Floats:
     return smoothed(earned, actions, expected_sizes(earned, actions, candidates))
 
 
-def predict(model: Model, features: Floats, eligible: Bools, *, threads: int) -> Floats:
+def predict(model: Model, features: Floats, eligible: Bools) -> Floats:
     """(n, K) scores of the eligible candidates, −inf for the others.
 
     Args:
         model: a model.
         features: (n, F).
         eligible: (n, K).
-        threads: of LightGBM; the bits do not depend on them.
     """
     row, place = np.nonzero(eligible)
     scores = np.full(eligible.shape, -np.inf)
     for start in range(0, len(row), _CHUNK):
         chunk = slice(start, start + _CHUNK)
         matrix = paired_rows(features[row[chunk]], model.candidates, place[chunk])
-        scores[row[chunk], place[chunk]] = model.booster.predict(matrix, num_threads=threads)
+        scores[row[chunk], place[chunk]] = model.booster.predict(matrix, num_threads=1)
     return scores
 
 
-def best_single(training_set: TrainingSet, rows: Bools, learner: Learner, *, seed: int, threads: int) -> Floats:
+def best_single(training_set: TrainingSet, rows: Bools, learner: Learner, *, seed: int) -> Floats:
     """(K,) expected reward of each candidate whoever is asked, from some rows: the best of it is the best single candidate.
 
     A candidate's rewards are compared with what its entities earn on average (a model of the features alone), each row weighing
@@ -116,7 +116,7 @@ def best_single(training_set: TrainingSet, rows: Bools, learner: Learner, *, see
     width = training_set.eligible.shape[1]
     action, rewards = training_set.action[used], training_set.reward[used]
     labels = labels_of(rewards, action, width) + rewards.clip(max=0.0)
-    usual = _usual(training_set, used, labels, learner, seed, threads)
+    usual = _usual(training_set, used, labels, learner, seed)
     weights = 1.0 / training_set.propensity[used]
     shown = np.bincount(action, weights, minlength=width)
     above = np.bincount(action, weights * (labels - usual), minlength=width)
@@ -124,14 +124,14 @@ def best_single(training_set: TrainingSet, rows: Bools, learner: Learner, *, see
     return np.asarray(np.where(np.isnan(gain), np.nanmin(gain), gain) + float(usual.mean()))
 
 
-def _usual(training_set: TrainingSet, rows: Bools, labels: Floats, learner: Learner, seed: int, threads: int) -> Floats:
+def _usual(training_set: TrainingSet, rows: Bools, labels: Floats, learner: Learner, seed: int) -> Floats:
     feature_set = training_set.use_case.feature_set
     unit = float(np.abs(labels[labels != 0.0]).mean()) if labels.any() else 1.0
-    settings = {**DEFAULTS, **learner.params, "objective": "regression", "seed": seed % 2**31, "num_threads": threads}
+    settings = {**DEFAULTS, **learner.params, "objective": "regression", "seed": seed % 2**31}
     features = training_set.features[rows]
     names, categories = list(feature_set.names), list(feature_set.categorical)
     data = lgb.Dataset(features, labels / unit, feature_name=names, categorical_feature=categories, params={"max_bin": 127})
-    return np.asarray(lgb.train(settings, data, min(learner.rounds, 60)).predict(features, num_threads=threads)) * unit
+    return np.asarray(lgb.train(settings, data, min(learner.rounds, 60)).predict(features, num_threads=1)) * unit
 
 
 def _categorical(feature_set: FeatureSet, catalogue: Catalogue) -> list[str]:

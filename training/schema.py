@@ -43,20 +43,17 @@ def check_rows(decisions: pl.DataFrame, use_case: UseCase, now_us: int) -> None:
     try:
         DECISION_SCHEMA.validate(decisions, lazy=True)
     except SchemaErrors as error:
-        cases = error.failure_cases
-        reasons += [
-            f"{count} rows: column {column!s} fails {check!s}"
-            for column, check, count in cases.group_by("column", "check", maintain_order=True).agg(pl.len()).iter_rows()
-        ]
+        failed = error.failure_cases.group_by("column", "check", maintain_order=True).agg(pl.len().alias("rows"))
+        reasons += [_column_reason(row) for row in failed.iter_rows(named=True)]
     ids, shares = pl.col("candidate_ids"), pl.col("p_in_arm")
-    place = pl.col("candidate_ids").list.eval(pl.element()).list.len()
+    listed = ids.list.len()
     broken = {
         "lie in the future": pl.col("decided_at") > now_us,
-        "list candidates and probabilities of different length, or none": (place != shares.list.len()) | (place == 0),
-        "list a candidate twice": ids.list.n_unique() != place,
+        "list candidates and probabilities of different length, or none": (listed != shares.list.len()) | (listed == 0),
+        "list a candidate twice": ids.list.n_unique() != listed,
         "have probabilities that do not sum to 1": ~((shares.list.sum() - 1.0).abs() <= _TOLERANCE * 10),
         "have a probability below 0 or none at all": ~shares.list.min().ge(0.0) | shares.list.contains(None),
-        "show an action that was not eligible": ~pl.concat_list(ids).list.contains(pl.col("action")),
+        "show an action that was not eligible": ~ids.list.contains(pl.col("action")),
     }
     counts = decisions.select(**{text: condition.fill_null(True).sum() for text, condition in broken.items()}).row(0)
     reasons += [f"{count} rows {text}" for text, count in zip(broken, counts, strict=True) if count]
@@ -79,6 +76,10 @@ def check_set(features: Floats, use_case: UseCase, randomised: np.ndarray, rewar
         reasons.append(f"every reward is {rewards.first()}, so nothing can be learned from them")
     if reasons:
         raise DataRefused(WHAT, reasons)
+
+
+def _column_reason(row: dict[str, object]) -> str:
+    return f"{row['rows']} rows: column {row['column']} fails {row['check']}"
 
 
 def _drawn_otherwise(decisions: pl.DataFrame) -> list[str]:

@@ -62,7 +62,7 @@ def train(
         champion: the release that serves now.
         code: `revision` and `lock` digest, for the bundle.
         memory: of the feature engine.
-        threads: of LightGBM.
+        threads: models fitted side by side.
         say: told what happens.
 
     Raises:
@@ -92,12 +92,12 @@ def train_on(
         say(reason)
     everything = np.ones(len(training_set), dtype=np.bool_)
     if verdict.choice == LEARNED:
-        model = fit(training_set, everything, use_case.learner, seed=seed, threads=threads)
+        model = fit(training_set, everything, use_case.learner, seed=seed)
         kind, files = "lightgbm", {MODEL_FILE: model.text.encode()}
         some = np.linspace(0, len(training_set) - 1, 64).astype(np.int64)
-        scores = predict(model, training_set.features[some], training_set.eligible[some], threads=threads)
+        scores = predict(model, training_set.features[some], training_set.eligible[some])
     else:
-        table = best_single(training_set, everything, use_case.learner, seed=seed, threads=threads)
+        table = best_single(training_set, everything, use_case.learner, seed=seed)
         kind, files = "table", {TABLE_FILE: encode_table(dict(zip(use_case.catalogue.index, table.tolist(), strict=True)))}
         some, scores = np.arange(1), np.where(training_set.eligible[:1], table, -np.inf)
     runtime = runtime_of(use_case, kind, files, use_case.learned_policy)

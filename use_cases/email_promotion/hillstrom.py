@@ -1,7 +1,8 @@
 """The real randomised e-mail promotion that Kevin Hillstrom published (MineThatData E-Mail Analytics and Data Mining Challenge, 2008).
 
 64,000 customers of a shop got an e-mail about men's goods, about women's goods or none, a third each, at random; what they spent in the two
-weeks after is known. The file has no ids and no times: a customer's id is his line, and the campaign is put two weeks before publication.
+weeks after is known. The file has no ids and no times: a customer's id is his line, what is known of him is put two weeks before publication,
+and the log of who got what is imported as data without time.
 """
 
 import sqlite3
@@ -14,7 +15,7 @@ import httpx
 import polars as pl
 
 from contracts.catalogue import NO_ACTION
-from contracts.clock import DAY_US, to_us
+from contracts.clock import to_us
 from contracts.errors import DataRefused, ToolMissing
 from storage.files import write_atomically, write_bytes
 from use_cases.email_promotion.features import CUSTOMER
@@ -22,11 +23,8 @@ from use_cases.email_promotion.features import CUSTOMER
 ADDRESS = "http://www.minethatdata.com/Kevin_Hillstrom_MineThatData_E-MailAnalytics_DataMiningChallenge_2008.03.20.csv"
 SHA256 = "0e5893329d8b93cefecc571777672028290ab69865718020c78c7284f291aece"
 
-CAMPAIGN_AT = to_us(datetime(2008, 3, 6, tzinfo=UTC))
-"""Nominal moment of the e-mails, in microseconds: the file does not say it."""
-
-RECORDED_AT = CAMPAIGN_AT - DAY_US
-"""When the customers' attributes were known, as nominal."""
+RECORDED_AT = to_us(datetime(2008, 3, 6, tzinfo=UTC))
+"""Nominal moment from which the customers' attributes hold, in microseconds: the file does not say it."""
 
 PROPENSITY = 1.0 / 3.0
 
@@ -123,11 +121,13 @@ def write_customers(customers: pl.DataFrame, path: Path) -> None:
 
 
 def write_log(customers: pl.DataFrame, path: Path) -> None:
-    """Write what was sent to customers and what they spent, as a logged experiment for the bulk import, into a Parquet file."""
+    """Write what was sent to customers and what they spent, as a logged experiment for the bulk import, into a Parquet file.
+
+    It has no times, so the customers' attributes must be taken in before it: a decision knows what is known when it is imported.
+    """
     log = customers.select(
         decision_id=pl.format("hillstrom-{}", "entity_id"),
         entity_id="entity_id",
-        decided_at=pl.lit(CAMPAIGN_AT),
         action="action",
         propensity=pl.lit(PROPENSITY),
         reward="spend_micros",
