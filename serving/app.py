@@ -190,8 +190,9 @@ class App:
         return Answer(200, openapi.index(), _HTML)
 
     def _wait(self, future: "Future[T]") -> "Awaitable[T]":
-        if self._arrivals is None:
-            self._arrivals = Arrivals(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        if self._arrivals is None or self._arrivals.loop is not loop:
+            self._arrivals = Arrivals(loop)
         return self._arrivals.wait(future)
 
     async def _send(self, send: Send, answer: Answer, request_id: str) -> None:

@@ -13,13 +13,13 @@ class Arrivals:
     """Hands results over to one event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self.loop = loop
         self._arrived: deque[tuple[asyncio.Future[Any], Future[Any]]] = deque()
         self._called = False
 
     def wait(self, future: "Future[T]") -> "asyncio.Future[T]":
         """An awaitable for a future that another thread resolves."""
-        waiting: asyncio.Future[T] = self._loop.create_future()
+        waiting: asyncio.Future[T] = self.loop.create_future()
         if future.done():
             _hand_over(waiting, future)
         else:
@@ -30,7 +30,7 @@ class Arrivals:
         self._arrived.append((waiting, future))
         if not self._called:
             self._called = True
-            self._loop.call_soon_threadsafe(self._deliver)
+            self.loop.call_soon_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
         # why: cleared before the queue is emptied, so that what arrives meanwhile calls again rather than being forgotten

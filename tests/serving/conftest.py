@@ -24,6 +24,7 @@ from releases.ledger import Act
 from releases.stages import register, start, to_champion, to_shadow
 from serving.app import App
 from serving.hooks import Hooks
+from serving.keys import owner_key
 from serving.service import DecisionService
 from storage.layout import Layout
 from use_cases.definition import UseCase
@@ -171,6 +172,14 @@ def app(shop: Shop, service: DecisionService) -> Iterator[App]:
     hooks = Hooks(shop.layout, service.clock)
     yield App(service, hooks)
     hooks.close()
+
+
+@pytest.fixture
+def key(shop: Shop, service: DecisionService) -> str:
+    """The owner's key."""
+    made = owner_key(shop.layout)
+    service.look()
+    return made
 
 
 @pytest.fixture
