@@ -11,11 +11,11 @@ from contracts.records import Event
 from tests.engines.engines import Row, from_tables, online
 from tests.engines.world import FEATURES, SCHEMA, histories, renamed
 
-slow = settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+slow = settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 @slow
-@given(st.lists(histories(), min_size=1, max_size=8))
+@given(st.lists(histories(), min_size=3, max_size=10))
 def test_duckdb_equals_online(drawn: list[tuple[list[Event], list[Row]]]) -> None:
     events, rows = _together(drawn)
     expected = online(FEATURES, SCHEMA, events, rows)
