@@ -141,6 +141,7 @@ class Game:
         finally:
             for task in running:
                 task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
         return done
 
     async def settle(self) -> Progress:

@@ -1,9 +1,20 @@
 """The game played against a real decision service."""
 
-import polars as pl
+import asyncio
+from pathlib import Path
 
+import polars as pl
+import pytest
+
+from contracts.errors import NotFound
+from contracts.settings import ClockSettings, Settings, Store
 from contracts.tables import DECISIONS, EVENTS, OUTCOMES, QUARANTINE
-from tests.simulator.conftest import DECISIONS_PLAYED, Played
+from services.bootstrap import start_releases
+from serving.service import DecisionService
+from simulator.drive import Game
+from simulator.inside import Inside
+from simulator.world import World
+from tests.simulator.conftest import DECISIONS_PLAYED, SMALL, Played
 from use_cases.game_promotion import USE_CASE
 
 
@@ -42,3 +53,15 @@ def test_control_is_shown_nothing(played: Played) -> None:
     truth = played.game.truth.frame()
     assert set(truth.filter(pl.col("arm") == "control")["action"]) == {"none"}
     assert (truth["expected_best"] >= truth["expected_action"]).all()
+
+
+def test_what_the_installation_refuses_ends_the_game(tmp_path: Path) -> None:
+    clock = ClockSettings(scale=20_000, origin="2030-01-01T00:00:00Z")
+    settings = Settings(state=str(tmp_path / "state"), use_cases=(USE_CASE.name,), clock=clock, store=Store(map_size_bytes=2**26))
+    settings.folder.mkdir()
+    start_releases(settings)
+    with DecisionService(settings) as service:
+        game = Game(World(USE_CASE.catalogue, 7, service.clock.now_us(), SMALL), Inside(service), "no_such_case", service.clock)
+        with pytest.raises(NotFound, match="no_such_case"):
+            asyncio.run(game.play(10))
+        assert len(game.truth) == 0
