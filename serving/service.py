@@ -15,7 +15,7 @@ from contracts.records import DECISION_EVENT, Decision, FieldValue
 from contracts.settings import Settings
 from decisions.assignment import Assignment, assign
 from decisions.decide import NOTHING_SHOWN, DecisionRequest, decide
-from decisions.record import answered, record_decision, stored_decision
+from decisions.record import ApplyEvent, answered, record_decision, stored_decision
 from releases.bundle import read_bundle
 from releases.ledger import Ledger
 from serving.intake import Intake, Part, SentEvents, SentOutcomes, mending, receipt
@@ -158,6 +158,14 @@ class DecisionService:
     def accept_outcomes(self, use_case: str, sent: SentOutcomes) -> Receipt:
         """Take outcomes in, durable when it returns; raises as `accept_events`."""
         return receipt([future.result() for future in self.submit_outcomes(use_case, sent)])
+
+    def apply_event(self, use_case: str) -> ApplyEvent:
+        """What lets an entity's features see an event, for those who write to the journal in bulk.
+
+        Raises:
+            NotFound: no such use case.
+        """
+        return mending(self._watcher.online(self._known(use_case).name).apply)
 
     def decision(self, use_case: str, decision_id: str) -> Decision:
         """A decision's row of the log.

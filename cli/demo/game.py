@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from cli.demo.stage import Advance, Stage
+from cli.demo.stage import Advance, Stage, telling
 from client.aio import AsyncClient
 from contracts.settings import ClockSettings
 from contracts.tables import DECISIONS, OUTCOMES
@@ -100,7 +101,7 @@ async def _train(stage: Stage, name: str, why: str, promote: str) -> None:
 
 
 async def _flow(stage: Stage, name: str, payload: Mapping[str, Any], advance: Advance) -> str:
-    return await asyncio.to_thread(stage.flow, name, payload, lambda line: advance(0, line.splitlines()[0][:110] if line else ""))
+    return await asyncio.to_thread(stage.flow, name, payload, telling(advance))
 
 
 def _moving(advance: Advance, what: str, total: int) -> Callable[[Progress], None]:
@@ -117,8 +118,5 @@ def _log(stage: Stage, use_case: UseCase) -> tuple[pl.DataFrame, tuple[LedgerRow
     tables = Tables(stage.layout.tables)
     decisions, outcomes = (tables.frame(use_case.schema, table) for table in (DECISIONS, OUTCOMES))
     rewards = matured(decisions, outcomes, window_us=use_case.outcome_window_us, now_us=stage.clock.now_us())
-    ledger = Ledger(stage.layout.ledger)
-    try:
+    with closing(Ledger(stage.layout.ledger)) as ledger:
         return rewards, tuple(sorted(ledger.rows(use_case.name, limit=1_000), key=lambda row: row.id))
-    finally:
-        ledger.close()

@@ -11,14 +11,17 @@ from types import FrameType
 from rich.console import Console
 
 from cli.demo import game as simulated
-from cli.demo import game_report
+from cli.demo import game_report, hillstrom_report
+from cli.demo import hillstrom as logged
 from cli.demo.stage import staged
 from cli.report import Report, show, to_html
+from contracts.settings import ClockSettings
 from decisions.value import Estimate
 from releases.bundle import read_bundle
 from storage.files import write_bytes
 from storage.layout import Layout
 from training.train import forecast
+from use_cases.email_promotion.hillstrom import fetch
 
 
 @contextmanager
@@ -45,6 +48,19 @@ def game(state: Path, console: Console, stopping: threading.Event, *, seed: int,
         played.truth.save(stage.layout.root / "truth.parquet")
         forecasts = forecasts_of(stage.layout, [row.release_id for row in played.ledger if row.action == "register" and row.release_id])
     return game_report.report(played, stage.steps, forecasts)
+
+
+def hillstrom(state: Path, console: Console, stopping: threading.Event, *, path: Path | None, seed: int) -> Report:
+    """The real promotion.
+
+    Raises:
+        DataRefused: the file is not the published one.
+        ToolMissing: it is not there, and cannot be fetched.
+    """
+    found = fetch(path, Path.home() / ".cache" / "offerloop")
+    with staged(state, console, logged.changes(state), ClockSettings(), stopping) as stage:
+        replayed = logged.replay(stage, path=found, seed=seed)
+    return hillstrom_report.report(replayed, stage.steps)
 
 
 def forecasts_of(layout: Layout, release_ids: list[str]) -> dict[str, Estimate]:

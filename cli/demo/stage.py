@@ -69,6 +69,11 @@ class Stage:
         return run.message
 
 
+def telling(advance: Advance) -> Callable[[str], None]:
+    """Shows each line that a flow logs beside its step's bar."""
+    return lambda line: advance(0, line.splitlines()[0][:110] if line else "")
+
+
 @contextmanager
 def timed_step(console: Console, steps: list[Timed], name: str, why: str, total: int | None = None) -> Iterator[Advance]:
     """Show one step while it is done, and note how long it took."""
