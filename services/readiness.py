@@ -13,11 +13,10 @@ TIMEOUT_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Http:
-    """Ready when GET answers with a status below 300 (below 500 with `any_answer`) and a body that holds `text`."""
+    """Ready when GET answers with a status below 300 and a body that holds `text`."""
 
     url: str
     text: str = ""
-    any_answer: bool = False
 
     def holds(self, started_s: float) -> bool:
         """Whether it is so now."""
@@ -25,7 +24,7 @@ class Http:
             answer = httpx.get(self.url, timeout=TIMEOUT_S, trust_env=False)
         except httpx.HTTPError:
             return False
-        return answer.status_code < (500 if self.any_answer else 300) and self.text in answer.text
+        return answer.status_code < 300 and self.text in answer.text
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from subprocess import Popen
@@ -42,7 +42,8 @@ class Supervisor:
 
     Args:
         settings: of the installation.
-        addresses: where it shall listen.
+        addresses: where it listens.
+        chosen: its services.
         on_change: called, from any thread, with the new state each time a service changes.
         stopping: set by whoever wants it to end.
     """
@@ -51,14 +52,15 @@ class Supervisor:
         self,
         settings: Settings,
         addresses: Addresses,
+        chosen: Sequence[Service],
         on_change: Callable[[State], None] = lambda _: None,
         stopping: threading.Event | None = None,
     ) -> None:
         self.addresses = addresses
-        self.settings = resolved(settings, addresses)
+        self.settings = settings
         self.layout = Layout(settings.folder)
         self._on_change = on_change
-        self._services = {service.name: service for service in services(self.settings, self.layout, addresses)}
+        self._services = {service.name: service for service in chosen}
         self._instance = instance_of(self.layout.root)
         self.stopping = stopping or threading.Event()
         self._changed = threading.Condition()
@@ -123,11 +125,12 @@ class Supervisor:
             process = start(service.command, service.variables, self.layout.logs / f"{service.name}.log", service.niceness)
             self._set(service.name, "starting", pid=process.pid, starts=self._states[service.name].starts + 1, reason="")
             reason, ready_s = self._watch(service, process, started_s)
+            end_all(self._instance, service.name)
+            process.wait()
             if self.stopping.is_set():
                 return
             failures = 1 if ready_s > STEADY_S else failures + 1
             _LOG.warning("%s %s", service.name, reason)
-            end_all(self._instance, service.name)
             if failures >= ATTEMPTS:
                 self._set(service.name, "failed", reason=f"{reason}; given up after {failures} starts")
                 if service.essential:
@@ -209,7 +212,8 @@ def supervised(
         ports.write(layout, addresses)
         write_targets(layout, {"exporter": f"{LOOPBACK}:{addresses.ports.metrics}", "serving": f"{LOOPBACK}:{addresses.ray.metrics}"})
         write_configuration(layout)
-        supervisor = Supervisor(settings, addresses, on_change, stopping)
+        known = resolved(settings, addresses)
+        supervisor = Supervisor(known, addresses, services(known, layout, addresses), on_change, stopping)
         stack.callback(supervisor.stop)
         supervisor.start()
         yield supervisor

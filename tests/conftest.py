@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from tests.installation import CLOCK, PORTS, Running
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -84,3 +86,20 @@ def shared(repository: Path) -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[Running]:
+    """The one running installation of a test run: simulated, of both use cases, on free ports. It takes most of a minute to start.
+
+    Who kills a part of it waits until it is whole again.
+    """
+    folder = tmp_path_factory.mktemp("installation") / "state"
+    own = {name: value for name, value in os.environ.items() if not name.startswith("OFFERLOOP_")}
+    environment = own | CLOCK | PORTS | {"OFFERLOOP_STATE": str(folder), "PYTHONPATH": str(repository)}
+    running = Running(folder, environment)
+    try:
+        running.up()
+        yield running
+    finally:
+        running.end()

@@ -1,0 +1,160 @@
+"""The whole installation: every process killed in turn, the supervisor too, and nothing left behind."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import pytest
+
+from client.client import Client
+from client.messages import Ask
+from contracts.errors import RequestFailed
+from decisions.record import stored_decision
+from services import state
+from services.processes import SERVICE
+from storage.journal import Journal
+from tests.installation import Running, wait_until
+
+pytestmark = pytest.mark.installation
+USE_CASE = "email_promotion"
+
+
+class Traffic:
+    """Decisions asked for, one after the other, by a client that tries again; and those that were answered."""
+
+    def __init__(self, client: Client, name: str) -> None:
+        self.answered: dict[str, str] = {}
+        self.failed: list[str] = []
+        self._client = client
+        self._name = name
+        self._enough = threading.Event()
+        self._thread = threading.Thread(target=self._ask, daemon=True)
+
+    def _ask(self) -> None:
+        number = 0
+        while not self._enough.wait(0.02):
+            number += 1
+            asked = f"{self._name}-{number}"
+            try:
+                self.answered[asked] = self._client.decide(USE_CASE, f"e{number % 50}", decision_id=asked).action
+            except RequestFailed as error:
+                self.failed.append(f"{asked}: {error}")
+
+    @contextmanager
+    def flowing(self) -> Iterator["Traffic"]:
+        """While the block runs."""
+        self._thread.start()
+        try:
+            yield self
+        finally:
+            self._enough.set()
+            self._thread.join(120.0)
+
+
+def processes_of(installation: Running, service: str) -> list[psutil.Process]:
+    return [process for process in installation.processes if process.environ().get(SERVICE) == service]
+
+
+def listening(ports: list[int]) -> list[int]:
+    found = {connection.laddr.port for connection in psutil.net_connections("tcp") if connection.status == psutil.CONN_LISTEN}
+    return [port for port in ports if port in found]
+
+
+def assert_kept(installation: Running, answered: dict[str, str]) -> None:
+    journal = Journal(installation.layout.journal, installation.settings.store.map_size_bytes)
+    try:
+        with journal.read() as read:
+            kept = {name: stored_decision(read, USE_CASE, name) for name in answered}
+    finally:
+        journal.close()
+    assert {name: decision.action for name, decision in kept.items() if decision is not None} == answered
+
+
+def test_everything_runs_on_loopback_alone(installation: Running) -> None:
+    installation.wait_until_ready()
+    own = {process.pid for process in installation.processes}
+    elsewhere = [
+        (connection.laddr, psutil.Process(connection.pid).cmdline()[:3])
+        for connection in psutil.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+        and connection.pid in own
+        and connection.laddr.ip not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")
+    ]
+    assert elsewhere == []
+
+
+def test_a_second_up_is_refused_with_the_process_id_of_the_first(installation: Running) -> None:
+    assert f"process {state.supervisor(installation.layout)} runs this installation" in installation.offerloop("up", fails=True)
+
+
+def test_decisions_go_on_while_each_of_the_others_is_killed_and_comes_back(installation: Running) -> None:
+    installation.wait_until_ready()
+    others = ("exporter", "dispatcher", "worker", "prefect", "mlflow")
+    before = {name: installation.service(name) for name in others}
+    with installation.client() as client, Traffic(client, "others").flowing() as traffic:
+        for name in others:
+            os.kill(before[name].pid, signal.SIGKILL)
+            wait_until(lambda name=name: installation.service(name).starts > before[name].starts, 60.0)  # type: ignore[misc]  # why: bound now
+        installation.wait_until_ready()
+    assert traffic.failed == [] and len(traffic.answered) > 10
+    assert_kept(installation, traffic.answered)
+
+
+@pytest.mark.parametrize("part", ["ray::ServeReplica", "haproxy", "ray::ServeController", "raylet", "gcs_server"])
+def test_what_answers_decisions_comes_back_with_the_same_release(installation: Running, part: str) -> None:
+    installation.wait_until_ready()
+    plans = installation.status()["plans"]
+    with installation.client(patience_s=240.0) as client, Traffic(client, part).flowing() as traffic:
+        wait_until(lambda: len(traffic.answered) > 20, 60.0)
+        found = [process for process in processes_of(installation, "ray") if process.name().startswith(part[:15])]
+        assert found, f"no {part} runs"
+        for process in found:
+            process.kill()
+        killed = len(traffic.answered)
+        wait_until(lambda: len(traffic.answered) > killed + 100, 300.0)
+    installation.wait_until_ready()
+    assert traffic.failed == []
+    assert_kept(installation, traffic.answered)
+    assert installation.status()["plans"] == plans
+
+
+def test_a_supervisor_that_was_killed_leaves_nothing_undone(installation: Running) -> None:
+    installation.wait_until_ready()
+    plans, addresses = installation.status()["plans"], installation.addresses
+    with installation.client() as client:
+        before = {
+            answer.decision_id: answer.action for answer in client.decide_many(USE_CASE, [Ask(f"e{number}") for number in range(200)])
+        }
+    pid = state.supervisor(installation.layout)
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: state.supervisor(installation.layout) is None, 30.0)
+    old = {(process.pid, process.create_time()) for process in installation.processes}
+    with installation.client() as client:
+        client.decide(USE_CASE, "while nobody watches", decision_id="unwatched")
+    installation.up()
+    assert installation.addresses == addresses
+    assert installation.status()["plans"] == plans
+    assert old.isdisjoint({(process.pid, process.create_time()) for process in installation.processes})
+    assert_kept(installation, before)
+    with installation.client() as client:
+        again = client.decide(USE_CASE, "while nobody watches", decision_id="unwatched")
+    assert again.decision_id == "unwatched"
+
+
+def test_down_leaves_no_process_and_no_port(installation: Running) -> None:
+    installation.wait_until_ready()
+    addresses = installation.addresses
+    named = [getattr(part, name) for part in (addresses.ports, addresses.ray) for name in part.__struct_fields__]
+    assert listening(named)
+    began = time.monotonic()
+    assert "processes ended" in installation.offerloop("down")
+    print(f"ended in {time.monotonic() - began:.1f} s")
+    assert installation.processes == [] and listening(named) == []
+    assert installation.offerloop("down").strip() == "nothing ran"
+    assert installation.status()["ready"] is False
+    installation.up()
