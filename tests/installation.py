@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 
 from client.client import Client
@@ -46,9 +47,7 @@ class Running:
     def settings(self) -> Settings:
         """Its settings, with ports as they are."""
         named = Settings.build("", self.environment)
-        return Settings(
-            named.state, named.host, named.use_cases, self.addresses.ports, clock=named.clock, attribute_sources=named.attribute_sources
-        )
+        return msgspec.structs.replace(named, ports=self.addresses.ports)
 
     @property
     def addresses(self) -> Addresses:

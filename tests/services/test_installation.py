@@ -21,6 +21,7 @@ from tests.installation import Running, wait_until
 
 pytestmark = pytest.mark.installation
 USE_CASE = "email_promotion"
+LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 
 
 class Traffic:
@@ -59,9 +60,14 @@ def processes_of(installation: Running, service: str) -> list[psutil.Process]:
     return [process for process in installation.processes if process.environ().get(SERVICE) == service]
 
 
-def listening(ports: list[int]) -> list[int]:
-    found = {connection.laddr.port for connection in psutil.net_connections("tcp") if connection.status == psutil.CONN_LISTEN}
-    return [port for port in ports if port in found]
+def listening() -> dict[int, tuple[str, int]]:
+    """Address and owner of every TCP port that is listened on."""
+    found = {}
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == psutil.CONN_LISTEN:
+            ip, port = tuple(connection.laddr)
+            found[int(port)] = (str(ip), connection.pid or 0)
+    return found
 
 
 def assert_kept(installation: Running, answered: dict[str, str]) -> None:
@@ -76,15 +82,9 @@ def assert_kept(installation: Running, answered: dict[str, str]) -> None:
 
 def test_everything_runs_on_loopback_alone(installation: Running) -> None:
     installation.wait_until_ready()
-    own = {process.pid for process in installation.processes}
-    elsewhere = [
-        (connection.laddr, psutil.Process(connection.pid).cmdline()[:3])
-        for connection in psutil.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN
-        and connection.pid in own
-        and connection.laddr.ip not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")
-    ]
-    assert elsewhere == []
+    own = {process.pid: process.cmdline()[:3] for process in installation.processes}
+    elsewhere = {port: own[pid] for port, (ip, pid) in listening().items() if pid in own and ip not in LOOPBACK}
+    assert elsewhere == {}
 
 
 def test_a_second_up_is_refused_with_the_process_id_of_the_first(installation: Running) -> None:
@@ -126,9 +126,8 @@ def test_a_supervisor_that_was_killed_leaves_nothing_undone(installation: Runnin
     installation.wait_until_ready()
     plans, addresses = installation.status()["plans"], installation.addresses
     with installation.client() as client:
-        before = {
-            answer.decision_id: answer.action for answer in client.decide_many(USE_CASE, [Ask(f"e{number}") for number in range(200)])
-        }
+        answers = client.decide_many(USE_CASE, [Ask(f"e{number}") for number in range(200)])
+    before = {answer.decision_id: answer.action for answer in answers}
     pid = state.supervisor(installation.layout)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
@@ -149,12 +148,12 @@ def test_a_supervisor_that_was_killed_leaves_nothing_undone(installation: Runnin
 def test_down_leaves_no_process_and_no_port(installation: Running) -> None:
     installation.wait_until_ready()
     addresses = installation.addresses
-    named = [getattr(part, name) for part in (addresses.ports, addresses.ray) for name in part.__struct_fields__]
-    assert listening(named)
+    named = {getattr(part, name) for part in (addresses.ports, addresses.ray) for name in part.__struct_fields__}
+    assert named & listening().keys()
     began = time.monotonic()
     assert "processes ended" in installation.offerloop("down")
     print(f"ended in {time.monotonic() - began:.1f} s")
-    assert installation.processes == [] and listening(named) == []
+    assert installation.processes == [] and not named & listening().keys()
     assert installation.offerloop("down").strip() == "nothing ran"
     assert installation.status()["ready"] is False
     installation.up()

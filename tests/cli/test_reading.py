@@ -1,0 +1,134 @@
+"""Commands that read, and the few that change a line: releases, rollback, why, explain, features, keys, hook, status, down."""
+
+import json
+
+import msgspec
+import pytest
+
+from contracts.records import CandidateProbability
+from decisions.record import DECISION, stored_decision
+from releases.inbox import Inbox
+from releases.ledger import Act, Ledger
+from releases.signature import PREFIX
+from serving.keys import Scope, read_keys
+from storage.journal import Journal, Write
+from storage.layout import Layout
+from tests.cli.conftest import USE_CASE, Run
+
+
+def first_release(layout: Layout) -> str:
+    ledger = Ledger(layout.ledger)
+    plan = ledger.plan(USE_CASE)
+    ledger.close()
+    assert plan is not None
+    return plan.champion.release_id
+
+
+def test_releases_say_where_each_stands(run: Run, layout: Layout) -> None:
+    release_id = first_release(layout)
+    said = run("releases").out
+    assert release_id in said and "champion" in said and "constant" in said
+    (row,) = json.loads(run("releases", USE_CASE, "--json").out)
+    assert (row["release_id"], row["stage"]) == (release_id, "champion")
+    (layout.bundles / release_id / "policy.json").chmod(0o644)
+    (layout.bundles / release_id / "policy.json").write_text("{}")
+    assert "damaged" in run("releases").out
+
+
+def test_a_rollback_without_an_earlier_champion_is_refused_in_words(run: Run, layout: Layout) -> None:
+    ran = run("rollback", USE_CASE)
+    assert ran.code == 2 and "no champion came before it" in ran.err
+
+
+def test_a_rollback_is_in_the_ledger_with_its_reason(run: Run, layout: Layout) -> None:
+    from contracts.settings import Settings
+    from releases.bundle import read_bundle, write_bundle
+    from releases.stages import register, to_champion, to_shadow
+    from training.train import start_parts
+    from use_cases.definition import load
+
+    before = first_release(layout)
+    release_id = write_bundle(layout.bundles, start_parts(load(USE_CASE), {"revision": "another"}))
+    ledger, act = Ledger(layout.ledger), Act("someone", 10**16, "better")
+    register(ledger, USE_CASE, release_id, read_bundle(layout.bundles, release_id).digest, act)
+    to_shadow(ledger, USE_CASE, release_id, act)
+    to_champion(ledger, USE_CASE, release_id, act)
+    ledger.close()
+    assert Settings().state
+    assert f"{before} answers {USE_CASE} again" in run("rollback", USE_CASE, "--reason", "it lost money").out
+    rows = json.loads(run("why", "--json").out)["ledger"]
+    assert (rows[0]["action"], rows[0]["release_id"], rows[0]["reason"]) == ("rollback", before, "it lost money")
+
+
+def test_why_shows_ledger_and_inbox(run: Run, layout: Layout) -> None:
+    inbox = Inbox(layout.ledger)
+    inbox.trigger("train", "drift", "key-1", {"use_case": USE_CASE}, 10**15)
+    inbox.close()
+    said = run("why", USE_CASE).out
+    assert "nothing is learned yet" in said and "drift" in said and "waiting" in said
+    assert [row["source"] for row in json.loads(run("why", "--json").out)["inbox"]] == ["drift"]
+
+
+def test_a_decision_is_computed_again_to_the_last_bit(run: Run, layout: Layout) -> None:
+    ran = run("explain", "d-1")
+    assert ran.code == 0 and "equal to the last bit" in ran.out and "recency" in ran.out
+    found = json.loads(run("explain", "d-1", "--json").out)
+    assert found["exact"] and found["propensity"] == found["decision"]["propensity"]
+    assert run("explain", "d-2").err == "Error: decision `d-2` is not known.\n"
+
+
+def test_a_log_row_that_says_otherwise_is_told(run: Run, layout: Layout) -> None:
+    def falsify(write: Write) -> None:
+        decision = stored_decision(write, USE_CASE, "d-1")
+        assert decision is not None
+        shifted = tuple(CandidateProbability(one.candidate_id, one.p_in_arm, one.score + 1e-9) for one in decision.candidates)
+        write.put_id(DECISION, USE_CASE, "d-1", msgspec.msgpack.encode(msgspec.structs.replace(decision, candidates=shifted)))
+
+    journal = Journal(layout.journal, 2**26)
+    journal.write(falsify)
+    journal.close()
+    ran = run("explain", "d-1")
+    assert ran.code == 1 and "Differs: score of" in ran.out
+
+
+def test_features_are_listed_with_their_meaning(run: Run) -> None:
+    assert "latest customer.recency_months" in run("features", USE_CASE).out
+    assert json.loads(run("features", USE_CASE, "--json").out)["features"][0]["name"] == "recency"
+    assert "is not known" in run("features", "nothing").err
+
+
+def test_keys_are_made_listed_and_dropped(run: Run, layout: Layout) -> None:
+    made = run("keys", "make", "game", "--scope", "decide").out.strip()
+    assert read_keys(layout).check(f"Bearer {made}", Scope.DECIDE) == "game"
+    assert "game" in run("keys", "list").out
+    assert json.loads(run("keys", "list", "--json").out)[1] == {"name": "game", "scopes": ["decide"]}
+    assert run("keys", "drop", "game").code == 0
+    assert run("keys", "drop", "game").err == "Error: key `game` is not known.\n"
+    owner = run("keys", "show").out.strip()
+    assert read_keys(layout).check(f"Bearer {owner}", Scope.READ) == "owner"
+
+
+def test_the_secret_of_webhooks_is_printed(run: Run, layout: Layout) -> None:
+    assert run("hook", "secret").out.startswith(PREFIX)
+
+
+@pytest.mark.usefixtures("layout")
+def test_status_of_what_does_not_run(run: Run) -> None:
+    ran = run("status")
+    assert ran.code == 1 and "is not running" in ran.out and "champion" in ran.out
+    found = json.loads(run("status", "--json").out)
+    assert found["ready"] is False and found["plans"][USE_CASE]["version"] == 1
+
+
+def test_a_use_case_without_a_release_is_shown_as_such(run: Run, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OFFERLOOP_USE_CASES", "game_promotion")
+    assert "no release yet" in run("status").out
+
+
+@pytest.mark.usefixtures("layout")
+def test_down_of_what_does_not_run(run: Run) -> None:
+    assert run("down").out == "nothing ran\n"
+
+
+def test_a_training_needs_an_installation_that_was_started(run: Run, layout: Layout) -> None:
+    assert "was never started" in run("train", USE_CASE).err
