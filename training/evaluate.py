@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from decisions.matrix import Floats
-from decisions.policies import PolicySpec
-from decisions.value import Estimate, direct, doubly_robust_terms, estimate, ips, ratio, snips
+from decisions.policies import PolicySpec, build_policy, probability_matrix
+from decisions.value import Estimate, direct, doubly_robust_terms, estimate, from_influence, ips, ratio, snips
 from training.dataset import Bools, Ints, TrainingSet
 from training.fit import best_single, fit, predict
 from training.split import folds, later
@@ -130,22 +130,6 @@ def cross_fit(training_set: TrainingSet, *, seed: int, threads: int, count: int 
     return CrossFit(q, table, fold)
 
 
-def policy_matrix(spec: PolicySpec, scores: Floats, eligible: Bools) -> Floats:
-    """(n, K) probabilities that a policy gives to eligible candidates: `decisions.policies` for many rows at once.
-
-    Args:
-        spec: uniform, greedy or epsilon_greedy.
-        scores: (n, K).
-        eligible: (n, K), at least one a row.
-    """
-    count = eligible.sum(axis=1, keepdims=True)
-    epsilon = {"uniform": 1.0, "greedy": 0.0}.get(spec.kind, spec.epsilon)
-    probabilities = np.where(eligible, epsilon / count, 0.0)
-    best = np.where(eligible, scores, -np.inf).argmax(axis=1)
-    probabilities[np.arange(len(best)), best] += 1.0 - epsilon
-    return probabilities
-
-
 def evaluate(training_set: TrainingSet, *, champion: str | None, seed: int, threads: int) -> Evaluation:
     """Value the policies that could be released, and compare them with control and champion.
 
@@ -158,12 +142,14 @@ def evaluate(training_set: TrainingSet, *, champion: str | None, seed: int, thre
     use_case = training_set.use_case
     fitted = cross_fit(training_set, seed=seed, threads=threads)
     use = training_set.randomised
+    policy = build_policy(use_case.learned_policy, use_case.catalogue)
+    always = build_policy(PolicySpec("greedy"), use_case.catalogue)
     baseline = np.zeros(training_set.eligible.shape)
     baseline[:, use_case.catalogue.index[use_case.baseline]] = 1.0
     probabilities = {
-        LEARNED: policy_matrix(use_case.learned_policy, fitted.q, training_set.eligible),
-        SINGLE: policy_matrix(use_case.learned_policy, fitted.table, training_set.eligible),
-        BASELINE: policy_matrix(PolicySpec("greedy"), baseline, training_set.eligible),
+        LEARNED: probability_matrix(policy, fitted.q, training_set.eligible),
+        SINGLE: probability_matrix(policy, fitted.table, training_set.eligible),
+        BASELINE: probability_matrix(always, baseline, training_set.eligible),
     }
     terms = {name: _terms(training_set, fitted.q, matrix, use) for name, matrix in probabilities.items()}
     period = _periods(training_set)
@@ -175,8 +161,8 @@ def evaluate(training_set: TrainingSet, *, champion: str | None, seed: int, thre
         randomised=int(use.sum()),
         entities=len(np.unique(training_set.entity)),
         values={name: _value(training_set, part, use) for name, part in terms.items()},
-        logged=ratio(training_set.reward[use], None, training_set.entity[use], confidence=0.95),
-        control=ratio(training_set.reward[controls], None, training_set.entity[controls], confidence=0.95) if controls.any() else None,
+        logged=ratio(training_set.reward[use], None, training_set.entity[use], corrected=True),
+        control=ratio(training_set.reward[controls], None, training_set.entity[controls], corrected=True) if controls.any() else None,
         gain_over_control={
             name: _gain(training_set, terms[name], controls, period)
             if controls.any()
@@ -210,7 +196,7 @@ def _value(training_set: TrainingSet, terms: Terms, use: Bools) -> Value:
     rewards, propensity, entity = training_set.reward[use], training_set.propensity[use], training_set.entity[use]
     precision = _precision(training_set, terms.variance, use)
     return Value(
-        dr=ratio(precision * terms.terms, precision, entity, confidence=0.95, weights=precision * terms.target / propensity),
+        dr=ratio(precision * terms.terms, precision, entity, weights=precision * terms.target / propensity, corrected=True),
         snips=snips(rewards, propensity, terms.target, entity),
         ips=ips(rewards, propensity, terms.target, entity),
         direct=direct(terms.q_target, entity),
@@ -277,16 +263,15 @@ def contrast(first: Floats, first_weights: Floats, second: Floats, second_weight
     means = float(first_weights @ first) / totals[0], float(second_weights @ second) / totals[1]
     residuals = first_weights * (first - means[0]) / totals[0] - second_weights * (second - means[1]) / totals[1]
     used = (first_weights > 0.0) | (second_weights > 0.0)
-    by_entity = np.bincount(clusters, residuals)
+    by_entity: Floats = np.bincount(clusters, weights=residuals).astype(np.float64)
     groups = len(np.unique(clusters[used]))
-    error = float(np.sqrt(by_entity @ by_entity * groups / max(groups - 1, 1)))
     effective = totals[0] ** 2 / float(first_weights @ first_weights)
-    return estimate(means[0] - means[1], error, n=int(used.sum()), clusters=groups, effective_n=effective, confidence=0.95)
+    return from_influence(means[0] - means[1], by_entity, n=int(used.sum()), clusters=groups, effective_n=effective)
 
 
 def _paired(training_set: TrainingSet, first: Terms, second: Terms, difference: Floats, use: Bools) -> Estimate:
     precision = _precision(training_set, _variance(training_set, difference[use], use), use)
-    return ratio(precision * (first.terms - second.terms), precision, training_set.entity[use], confidence=0.95)
+    return ratio(precision * (first.terms - second.terms), precision, training_set.entity[use])
 
 
 def _personal(
@@ -331,7 +316,7 @@ def _calibrated(training_set: TrainingSet, fitted: CrossFit, difference: Floats,
     if scale <= 0.0:
         flat = estimate(0.0, 0.0, n=len(x), clusters=len(np.unique(entity)), effective_n=float(len(x)), confidence=0.95)
         return flat, 0.0, 0.0
-    slope = ratio(weight * x * rest, weight * x * x, entity, confidence=0.95)
+    slope = ratio(weight * x * rest, weight * x * x, entity)
     return slope, float((difference * common).sum(axis=1).mean()), float((difference * own).sum(axis=1).mean())
 
 
@@ -354,9 +339,9 @@ def _forward(training_set: TrainingSet, seed: int) -> Estimate | None:
     model = fit(training_set, ~out, use_case.learner, seed=seed)
     q = np.full(training_set.eligible.shape, -np.inf)
     q[out] = predict(model, training_set.features[out], training_set.eligible[out])
-    learned = policy_matrix(use_case.learned_policy, q, training_set.eligible)
+    learned = probability_matrix(build_policy(use_case.learned_policy, use_case.catalogue), q, training_set.eligible)
     baseline = np.zeros_like(learned)
     baseline[:, use_case.catalogue.index[use_case.baseline]] = 1.0
-    plain = policy_matrix(PolicySpec("greedy"), baseline, training_set.eligible)
+    plain = probability_matrix(build_policy(PolicySpec("greedy"), use_case.catalogue), baseline, training_set.eligible)
     first, second = (_terms(training_set, q, matrix, use) for matrix in (learned, plain))
     return _paired(training_set, first, second, learned - plain, use)

@@ -73,7 +73,7 @@ def check_set(features: Floats, use_case: UseCase, randomised: np.ndarray, rewar
     if int(randomised.sum()) < use_case.gate.min_rows:
         reasons.append(f"{int(randomised.sum())} matured decisions of randomised arms, {use_case.gate.min_rows} are needed")
     if rewards.n_unique() <= 1:
-        reasons.append(f"every reward is {rewards.first()}, so nothing can be learned from them")
+        reasons.append(f"every reward is {rewards.first()!r}, so nothing can be learned from them")
     if reasons:
         raise DataRefused(WHAT, reasons)
 

@@ -1,8 +1,8 @@
 """The real randomised e-mail promotion that Kevin Hillstrom published (MineThatData E-Mail Analytics and Data Mining Challenge, 2008).
 
 64,000 customers of a shop got an e-mail about men's goods, about women's goods or none, a third each, at random; what they spent in the two
-weeks after is known. The file has no ids and no times: a customer's id is his line, what is known of him is put two weeks before publication,
-and the log of who got what is imported as data without time.
+weeks after is known. The file has no ids and no times: a customer's id is his line, what is known of him is put two weeks before
+publication, and the log of who got what is imported as data without time.
 """
 
 import sqlite3
