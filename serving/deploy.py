@@ -34,7 +34,14 @@ def deploy(settings: Settings, ready_s: float = READY_S) -> None:
     import ray  # why: five seconds of import that only this act needs
     from ray import serve
 
-    ray.init(address="auto", namespace=APPLICATION, log_to_driver=False, logging_level=logging.WARNING)
+    until = time.monotonic() + ready_s
+    while not ray.is_initialized():
+        try:
+            ray.init(address="auto", namespace=APPLICATION, log_to_driver=False, logging_level=logging.WARNING)
+        except ConnectionError as error:
+            if time.monotonic() > until:
+                raise ServiceFailed("serving", f"finds no Ray after {ready_s:.0f} s: {error}", str(Layout(settings.folder).logs)) from error
+            time.sleep(0.5)
     try:
         serve.start(
             proxy_location="HeadOnly",
@@ -44,7 +51,7 @@ def deploy(settings: Settings, ready_s: float = READY_S) -> None:
         serve.run(application(settings), name=APPLICATION, route_prefix="/", blocking=False)
     finally:
         ray.shutdown()
-    wait_until_ready(settings, ready_s)
+    wait_until_ready(settings, until)
 
 
 def application(settings: Settings) -> Any:
@@ -79,14 +86,13 @@ def application(settings: Settings) -> Any:
     return deployment(serve.ingress()(Replica)).bind(msgspec.json.encode(settings))
 
 
-def wait_until_ready(settings: Settings, ready_s: float) -> None:
-    """Wait until `/readyz` says so.
+def wait_until_ready(settings: Settings, until: float) -> None:
+    """Wait until `/readyz` says so, at most until a moment of the monotonic clock.
 
     Raises:
         ServiceFailed: it has not by then.
     """
     address = f"http://{settings.host}:{settings.ports.api}/readyz"
-    until = time.monotonic() + ready_s
     said = "no answer"
     with httpx.Client(timeout=2.0, trust_env=False) as client:
         while time.monotonic() < until:
@@ -99,7 +105,7 @@ def wait_until_ready(settings: Settings, ready_s: float) -> None:
                     return
                 said = response.text
             time.sleep(0.1)
-    raise ServiceFailed("serving", f"is not ready after {ready_s:.0f} s: {said}", str(Layout(settings.folder).logs))
+    raise ServiceFailed("serving", f"does not answer decisions in time: {said}", str(Layout(settings.folder).logs))
 
 
 def main() -> int:
