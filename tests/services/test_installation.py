@@ -62,11 +62,11 @@ def processes_of(installation: Running, service: str) -> list[psutil.Process]:
 
 def listening() -> dict[int, tuple[str, int]]:
     """Address and owner of every TCP port that is listened on."""
-    found = {}
+    found: dict[int, tuple[str, int]] = {}
     for connection in psutil.net_connections("tcp"):
         if connection.status == psutil.CONN_LISTEN:
-            ip, port = tuple(connection.laddr)
-            found[int(port)] = (str(ip), connection.pid or 0)
+            ip, port = connection.laddr  # type: ignore[misc]  # why: it is empty only for what does not listen
+            found[port] = (ip, connection.pid or 0)
     return found
 
 

@@ -1,0 +1,79 @@
+import pytest
+
+from flows.place import Place
+from flows.promotion import allowed, conclude_experiment, enter_shadow, take_on
+from releases.bundle import read_bundle, write_bundle
+from releases.ledger import Act
+from releases.stages import register, to_shadow
+from tests.flows.conftest import USE_CASE
+from training.comparison import Conclusion
+from training.train import start_parts
+from use_cases.definition import load
+
+ACT = Act("test", 10**16, "because")
+
+
+def candidate(place: Place, revision: str) -> str:
+    release_id = write_bundle(place.layout.bundles, start_parts(load(USE_CASE), {"revision": revision}))
+    with place.ledger() as ledger:
+        register(ledger, USE_CASE, release_id, read_bundle(place.layout.bundles, release_id).digest, ACT)
+    return release_id
+
+
+def shadowed(place: Place, revision: str) -> str:
+    release_id = candidate(place, revision)
+    with place.ledger() as ledger:
+        to_shadow(ledger, USE_CASE, release_id, ACT)
+    return release_id
+
+
+@pytest.mark.parametrize(
+    ("asked", "proven", "step"),
+    [
+        ("champion", "champion", "champion"),
+        ("champion", "challenger", "challenger"),
+        ("challenger", "champion", "challenger"),
+        ("shadow", "champion", "shadow"),
+        ("champion", "refused", "refused"),
+    ],
+)
+def test_the_lesser_of_what_is_asked_and_what_is_proven(asked: str, proven: str, step: str) -> None:
+    assert allowed(asked, proven) == step  # type: ignore[arg-type]  # why: the table is of plain text
+
+
+def test_a_release_enters_the_shadow_also_while_nothing_answers(place: Place) -> None:
+    release_id = candidate(place, "one")
+    with place.ledger() as ledger:
+        assert enter_shadow(place, ledger, USE_CASE, release_id, ACT).shadow == release_id
+
+
+def test_a_release_becomes_champion_and_nothing_changes_when_it_is_said_again(place: Place) -> None:
+    release_id = shadowed(place, "one")
+    with place.ledger() as ledger:
+        assert take_on(ledger, USE_CASE, release_id, "champion", 0.5, ACT).stage == "champion"
+        before = ledger.plan(USE_CASE)
+        assert take_on(ledger, USE_CASE, release_id, "champion", 0.5, ACT).stage == "champion"
+        assert ledger.plan(USE_CASE) == before
+    assert before is not None and before.champion.release_id == release_id
+
+
+def test_a_second_release_waits_in_the_shadow_while_another_is_compared(place: Place) -> None:
+    one = shadowed(place, "one")
+    with place.ledger() as ledger:
+        assert take_on(ledger, USE_CASE, one, "challenger", 0.3, ACT).stage == "challenger"
+    two = shadowed(place, "two")
+    with place.ledger() as ledger:
+        outcome = take_on(ledger, USE_CASE, two, "champion", 0.5, ACT)
+        plan = ledger.plan(USE_CASE)
+    assert outcome.stage == "shadow" and one in outcome.reason
+    assert plan is not None and plan.shadow == two and [arm.release_id for arm in plan.arms[1:]] == [one]
+
+
+@pytest.mark.parametrize(("step", "stage"), [("promote", "champion"), ("refuse", "refused"), ("wait", "challenger")])
+def test_a_comparison_is_ended_as_it_was_concluded(place: Place, step: str, stage: str) -> None:
+    release_id = shadowed(place, "one")
+    with place.ledger() as ledger:
+        take_on(ledger, USE_CASE, release_id, "challenger", 0.3, ACT)
+        conclusion = Conclusion(release_id, step, "it earned what it earned", None)  # type: ignore[arg-type]  # why: the table is of plain text
+        conclude_experiment(ledger, USE_CASE, conclusion, ACT)
+        assert ledger.stage_of(release_id) == stage
