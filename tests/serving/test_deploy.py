@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from client import Ask, AsyncClient, Client, Event
+from contracts.records import FieldValue
 from contracts.settings import Ports, Settings, Store
 from services import environment, ports, ray
 from services.bootstrap import start_releases
@@ -31,6 +32,7 @@ from use_cases.definition import load
 pytestmark = pytest.mark.installation
 
 USE_CASE = "game_promotion"
+SAMPLES: dict[str, FieldValue] = {"int": 1, "str": "x", "bool": True}
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Cluster:
     def deploy(self, log: Path) -> None:
         """Deploy the decision service, and wait until it answers."""
         process = start([sys.executable, "-m", "serving.deploy"], self.variables, log)
-        assert process.wait(180) == 0, log.read_text()
+        assert process.wait(300) == 0, log.read_text()
 
     def client(self) -> Client:
         """A patient client."""
@@ -83,7 +85,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     assert members(made.instance) == []
 
 
-def until(holds: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
+def until(holds: Callable[[], bool], what: str, seconds: float = 240.0) -> None:
     """Wait until something holds."""
     end = time.monotonic() + seconds
     while not holds():
@@ -101,7 +103,9 @@ def test_the_same_id_gets_the_same_answer_from_the_log(cluster: Cluster) -> None
 
 def test_an_event_is_in_the_next_decision(cluster: Cluster) -> None:
     event_type = next(name for name in load(USE_CASE).schema.types if name not in ("decision", "outcome"))
-    fields = {name: {"int": 1, "str": "x", "bool": True}[kind] for name, kind in load(USE_CASE).schema.types[event_type].fields.items()}
+    fields: dict[str, FieldValue] = {
+        name: {"int": 1, "str": "x", "bool": True}[kind] for name, kind in load(USE_CASE).schema.types[event_type].fields.items()
+    }
     with cluster.client() as client:
         assert client.send_events(USE_CASE, [Event("e-1", "p-2", event_type, 1_000, fields)]).accepted == 1
         decision = client.decision(USE_CASE, client.decide(USE_CASE, "p-2").decision_id)
@@ -137,7 +141,7 @@ def test_headers_that_rays_replica_stumbles_over_do_not_reach_it(cluster: Cluste
         "serve-multiplexed-model-id": b"\xff",
     }
     for name, value in hostile.items():
-        assert httpx.get(f"{cluster.addresses.api}/healthz", headers={name: value}, timeout=10).status_code == 200, name
+        assert httpx.get(f"{cluster.addresses.api}/healthz", headers={name.encode(): value}, timeout=10).status_code == 200, name
     assert httpx.get(f"{cluster.addresses.api}/-/routes", timeout=10).status_code == 404
     assert httpx.get(f"{cluster.addresses.api}/docs", timeout=10).status_code == 401
 
