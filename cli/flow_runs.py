@@ -1,8 +1,9 @@
 """Start a flow by its signed webhook, as anyone would, and follow its run to the end."""
 
-import time
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
@@ -45,13 +46,17 @@ def trigger(layout: Layout, addresses: Addresses, flow: str, payload: Mapping[st
         return client.trigger(flow, dict(payload), hook_secret(layout)).inbox_id
 
 
-def follow(layout: Layout, addresses: Addresses, inbox_id: int, tell: Tell = lambda line: None) -> Run:
-    """Wait until what a row of the inbox asked for has ended.
+def follow(
+    layout: Layout, addresses: Addresses, inbox_id: int, tell: Tell = lambda line: None, stopping: threading.Event | None = None
+) -> Run:
+    """Wait until what a row of the inbox asked for has ended, or until `stopping` is set.
 
     Raises:
+        KeyboardInterrupt: `stopping` was set.
         StepRefused: the row did not become a run; it says why.
     """
-    run_id = _run_id(layout, inbox_id)
+    pause = partial(_pause, stopping or threading.Event())
+    run_id = _run_id(layout, inbox_id, pause)
     told = 0
     with httpx.Client(base_url=f"{addresses.prefect}/api", timeout=10.0, trust_env=False) as client:
         while True:
@@ -62,14 +67,19 @@ def follow(layout: Layout, addresses: Addresses, inbox_id: int, tell: Tell = lam
                     return Run(run_id, run["state"]["type"], str(run["state"]["message"]))
             except httpx.HTTPError as error:
                 tell(f"Prefect does not answer ({error}); the run goes on")
-            time.sleep(LOOK_S)
+            pause()
 
 
-def _run_id(layout: Layout, inbox_id: int) -> str:
+def _pause(stopping: threading.Event) -> None:
+    if stopping.wait(LOOK_S):
+        raise KeyboardInterrupt
+
+
+def _run_id(layout: Layout, inbox_id: int, pause: Callable[[], None]) -> str:
     inbox = Inbox(layout.ledger)
     try:
         while (row := inbox.row(inbox_id)).status in ("waiting", "claimed"):
-            time.sleep(LOOK_S)
+            pause()
     finally:
         inbox.close()
     if row.run_id is None:

@@ -66,7 +66,7 @@ def replay(stage: Stage, *, path: Path, seed: int) -> Replayed:
         "each customer is asked for over HTTP; where the answer is what was sent, its spend is the outcome",
         later.height,
     ) as advance:
-        answers = asyncio.run(_ask(stage, later, advance))
+        answers = stage.run(_ask(stage, later, advance))
     release_id, released, reasons = _released(stage)
     chosen = later.with_columns(answer=pl.Series([answer.action for answer in answers]), arm=pl.Series([answer.arm for answer in answers]))
     return Replayed(seed, customers, chosen, release_id, released, reasons)

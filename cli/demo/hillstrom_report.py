@@ -28,7 +28,8 @@ def report(replayed: Replayed, steps: Sequence[Timed]) -> Report:
     what = f"mostly {NAMES[chosen[0]]} ({chosen[1] / later.height:.0%})" if replayed.released else "nothing learned"
     verdict = (
         f"The released policy ({what}) brought ${came.value:.3f} a customer on the half it never saw "
-        f"(95 % interval ${came.low:.3f} to ${came.high:.3f}), ${gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] against sending at random."
+        f"(95 % interval ${came.low:.3f} to ${came.high:.3f}), ${gain.value:+.3f} "
+        f"[{gain.low:+.3f}, {gain.high:+.3f}] against sending at random."
     )
     sections = [_published(replayed.customers), _why(replayed), _replay(later, came), took(steps)]
     return Report(f"Offerloop: a real e-mail promotion (Hillstrom 2008), seed {replayed.seed}", verdict, replayed.released, sections)
@@ -61,8 +62,8 @@ def _replay(later: pl.DataFrame, came: Estimate) -> Section:
         for name, value, _ in found
     ]
     text = (
-        "The other half, put to the live system one by one over HTTP. Where its answer is what was really sent, what was really spent counts (replay); "
-        "what was sent was random, so these customers are a fair sample. The last columns compare by the same customers."
+        "The other half, put to the live system one by one over HTTP. Where its answer is what was really sent, what was really spent "
+        "counts (replay); what was sent was random, so these customers are a fair sample. The last columns compare by the same customers."
     )
     shown = [Interval(name, value.value, value.low, value.high, kind) for name, value, kind in found]
     figure = intervals(

@@ -1,6 +1,5 @@
 """The demos, from an empty folder to a finished report; nothing is left running, however they end."""
 
-import asyncio
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from rich.console import Console
 from cli.demo import game as simulated
 from cli.demo import game_report, hillstrom_report
 from cli.demo import hillstrom as logged
-from cli.demo.stage import staged
+from cli.demo.stage import ENDING, staged
 from cli.report import Report, show, to_html
 from contracts.settings import ClockSettings
 from decisions.value import Estimate
@@ -32,19 +31,18 @@ def ending_on_signals(stopping: threading.Event) -> Iterator[None]:
         stopping.set()
         raise KeyboardInterrupt
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, end) for number in numbers]
+    before = [signal.signal(number, end) for number in ENDING]
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in zip(ENDING, before, strict=True):
             signal.signal(number, handler)
 
 
 def game(state: Path, console: Console, stopping: threading.Event, *, seed: int, players: int, decisions: int) -> Report:
     """The simulated game."""
     with staged(state, console, simulated.changes(state), simulated.CLOCK, stopping) as stage:
-        played = asyncio.run(simulated.play(stage, seed=seed, players=players, decisions=decisions))
+        played = stage.run(simulated.play(stage, seed=seed, players=players, decisions=decisions))
         played.truth.save(stage.layout.root / "truth.parquet")
         forecasts = forecasts_of(stage.layout, [row.release_id for row in played.ledger if row.action == "register" and row.release_id])
     return game_report.report(played, stage.steps, forecasts)

@@ -1,13 +1,15 @@
 """The stage of a demo: an installation of its own that lives as long as the demo, and the steps that people watch."""
 
+import asyncio
 import shutil
+import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from rich.console import Console
@@ -22,6 +24,11 @@ from services.state import State
 from services.supervisor import Supervisor, supervised
 from storage.installation import open_installation
 from storage.layout import Layout
+
+T = TypeVar("T")
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that end a demo: Ctrl-C, `kill`, a closed terminal."""
 
 MARK = "demo"
 """The file that says that a state folder is a demo's, so that the next demo may clear it."""
@@ -41,7 +48,7 @@ class Timed:
 class Stage:
     """An installation under a demo, with its settings, addresses and clock, and the steps taken so far."""
 
-    def __init__(self, settings: Settings, supervisor: Supervisor, console: Console) -> None:
+    def __init__(self, settings: Settings, supervisor: Supervisor, console: Console, stopping: threading.Event) -> None:
         self.settings = settings
         self.layout = Layout(settings.folder)
         self.addresses: Addresses = supervisor.addresses
@@ -49,6 +56,7 @@ class Stage:
         self.steps: list[Timed] = []
         self.console = console
         self._supervisor = supervisor
+        self._stopping = stopping
 
     @contextmanager
     def step(self, name: str, why: str, total: int | None = None) -> Iterator[Advance]:
@@ -63,10 +71,38 @@ class Stage:
         Raises:
             ServiceFailed: it did not end well.
         """
-        run = follow(self.layout, self.addresses, trigger(self.layout, self.addresses, name, payload), tell)
+        run = follow(self.layout, self.addresses, trigger(self.layout, self.addresses, name, payload), tell, self._stopping)
         if not run.completed:
             raise ServiceFailed(f"flow {name}", f"ended as {run.state}: {run.message}", str(self.layout.logs / "worker.log"))
         return run.message
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run asynchronous work to its end; a signal to end cancels it in order.
+
+        Raises:
+            KeyboardInterrupt: such a signal came.
+        """
+
+        async def guarded() -> T:
+            loop, task = asyncio.get_running_loop(), asyncio.current_task()
+            assert task is not None
+
+            def end() -> None:
+                self._stopping.set()
+                task.cancel()
+
+            for number in ENDING:
+                loop.add_signal_handler(number, end)
+            return await work
+
+        handlers = [signal.getsignal(number) for number in ENDING]
+        try:
+            return asyncio.run(guarded())
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+        finally:
+            for number, handler in zip(ENDING, handlers, strict=True):
+                signal.signal(number, handler)
 
 
 def telling(advance: Advance) -> Callable[[str], None]:
@@ -118,7 +154,7 @@ def staged(state: Path, console: Console, changes: Mapping[str, Any], clock: Clo
         failed = [service for service in ready.services if service.stage == "failed"]
         if failed:
             raise ServiceFailed(failed[0].title, failed[0].reason, str(Layout(settings.folder).logs / f"{failed[0].name}.log"))
-        stage = Stage(settings, supervisor, console)
+        stage = Stage(settings, supervisor, console, stopping)
         stage.steps = steps
         yield stage
 
