@@ -66,7 +66,7 @@ class Stage:
             yield advance
 
     def flow(self, name: str, payload: Mapping[str, Any], tell: Callable[[str], None]) -> str:
-        """Start a flow by its signed webhook and wait for its end; what it said last.
+        """Start a flow by its signed webhook and wait for its end; what came of it, in its words.
 
         Raises:
             ServiceFailed: it did not end well.
