@@ -20,7 +20,7 @@ class Service:
     Attributes:
         title: what it is, for people.
         ready: says whether it answers; asked until it does, and from then on to see whether it still does. None: an act that is done once.
-        after: services that must be ready before this one is started. An act is done anew when one of them was started anew.
+        upon: services that an act is done upon, for which it waits itself. It is done anew when one of them was started anew.
         act: its process ends with 0 when it has done its work; from then on only `ready` tells.
         essential: decisions need it, so an installation that cannot get it to run ends.
         niceness: how far it steps back for those that answer decisions.
@@ -32,7 +32,7 @@ class Service:
     command: tuple[str, ...]
     variables: Mapping[str, str]
     ready: Check | None
-    after: tuple[str, ...] = ()
+    upon: tuple[str, ...] = ()
     act: bool = False
     essential: bool = False
     niceness: int = 0
@@ -54,7 +54,7 @@ def services(settings: Settings, layout: Layout, addresses: Addresses) -> tuple[
             (python, "-m", "serving.deploy"),
             ray_variables,
             Http(f"{addresses.api}/readyz"),
-            after=("ray",),
+            upon=("ray",),
             act=True,
             essential=True,
             silence_s=20.0,

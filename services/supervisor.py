@@ -118,7 +118,7 @@ class Supervisor:
 
     def _keep(self, service: Service) -> None:
         failures = 0
-        while self._after(service):
+        while self._begun(service):
             end_all(self._instance, service.name, term_s=0.0)
             self._anew.discard(service.name)
             started_s = time.time()
@@ -139,12 +139,12 @@ class Supervisor:
             self._set(service.name, "broken", reason=reason)
             if service.act and failures % 2 == 0:
                 # why: what it acts on may be alive and yet sick
-                self._anew.update(service.after)
+                self._anew.update(service.upon)
             self.stopping.wait(BACKOFF_S[failures - 1])
 
     def _watch(self, service: Service, process: Popen[bytes], started_s: float) -> tuple[str, float]:
         """Watch a started service until it must be started anew: why, and for how long it had been ready."""
-        starts = {name: self._states[name].starts for name in service.after}
+        starts = {name: self._states[name].starts for name in service.upon}
         ready_since = answered = 0.0
         begun = time.monotonic()
         while not self.stopping.wait(WATCH_S if ready_since else LOOK_S):
@@ -168,10 +168,10 @@ class Supervisor:
                 return f"was not ready after {service.patience_s:.0f} s", 0.0
         return "", 0.0
 
-    def _after(self, service: Service) -> bool:
-        """Wait for what a service needs; False when the end was asked for instead."""
+    def _begun(self, service: Service) -> bool:
+        """Wait until what an act is done upon was started; False when the end was asked for instead."""
         while not self.stopping.is_set():
-            if all(self._states[name].stage == "ready" for name in service.after):
+            if all(self._states[name].stage in ("starting", "ready") for name in service.upon):
                 return True
             with self._changed:
                 self._changed.wait(LOOK_S)

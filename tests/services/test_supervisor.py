@@ -81,20 +81,9 @@ def test_what_falls_silent_is_started_again(tmp_path: Path) -> None:
     assert "did not answer" in reasons or of(supervisor, "a").starts >= 2
 
 
-def test_what_needs_another_waits_for_it(tmp_path: Path) -> None:
-    slow = "import time; time.sleep(1.0)\n" + BEATS
-    started: dict[str, float] = {}
-    with supervising(tmp_path, service(tmp_path, "late", after=("slow",)), service(tmp_path, "slow", slow)) as supervisor:
-        wait_until(lambda: of(supervisor, "slow").stage == "starting")
-        assert of(supervisor, "late").stage == "waiting"
-        supervisor.wait_until_ready(60.0)
-        started |= {known.name: psutil.Process(known.pid).create_time() for known in supervisor.state.services}
-    assert started["late"] >= started["slow"] + 1.0
-
-
 def test_an_act_is_done_again_when_what_it_acted_on_was_started_anew(tmp_path: Path) -> None:
     count = tmp_path / "count"
-    act = service(tmp_path, "act", f"open({str(count)!r}, 'a').write('.')", ready=None, act=True, after=("a",))
+    act = service(tmp_path, "act", f"open({str(count)!r}, 'a').write('.')", ready=None, act=True, upon=("a",))
     with supervising(tmp_path, service(tmp_path, "a"), act) as supervisor:
         supervisor.wait_until_ready(60.0)
         assert count.read_text() == "."
