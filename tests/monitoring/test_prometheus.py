@@ -1,12 +1,6 @@
 """A real Prometheus scrapes a real exporter, and is asked every query of the dashboard."""
 
 import json
-import shutil
-import subprocess
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +21,7 @@ from releases.ledger import Act, Ledger
 from releases.stages import start
 from storage.layout import Layout
 from tests.monitoring.conftest import Shop
+from tests.monitoring.running_prometheus import Prometheus, running
 from tests.monitoring.test_exporter import NOW
 from use_cases.definition import UseCase
 
@@ -59,53 +54,12 @@ def serving(shown: CollectorRegistry) -> Iterator[str]:
     server.server_close()
 
 
-class Prometheus:
-    """A running Prometheus, asked over its HTTP API."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def ask(self, path: str, **parameters: str) -> Any:
-        with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}", timeout=10) as answer:
-            return json.load(answer)["data"]
-
-    def query(self, expression: str) -> list[Any]:
-        filled = expression.replace("$__rate_interval", "1m").replace("$use_case", ".*")
-        found: list[Any] = self.ask("query", query=filled)["result"]
-        return found
-
-    def until(self, happened: Callable[["Prometheus"], bool]) -> None:
-        for _ in range(300):
-            try:
-                if happened(self):
-                    return
-            except (urllib.error.URLError, ConnectionError):
-                pass
-            time.sleep(0.2)
-        raise TimeoutError("Prometheus did not come to it within a minute")
-
-
 @pytest.fixture
 def prometheus(layout: Layout, free_port: Callable[[], int]) -> Iterator[Prometheus]:
-    if shutil.which("prometheus") is None:
-        pytest.skip("Prometheus is missing: Debian's prometheus")
     configuration = write_configuration(layout)
     configuration.write_text(configuration.read_text().replace("5s", "1s"))
-    address = f"127.0.0.1:{free_port()}"
-    command = [
-        "prometheus",
-        f"--config.file={configuration}",
-        f"--storage.tsdb.path={layout.root / 'tsdb'}",
-        f"--web.listen-address={address}",
-    ]
-    with (layout.root / "prometheus.log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        try:
-            running = Prometheus(f"http://{address}")
-            running.until(lambda asked: asked.ask("status/runtimeinfo")["reloadConfigSuccess"])
-            yield running
-        finally:
-            process.terminate()
-            process.wait(30)
+    with running(configuration, layout.root, free_port()) as started:
+        yield started
 
 
 def test_every_query_of_the_dashboard_has_an_answer(
