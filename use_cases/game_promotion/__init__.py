@@ -19,6 +19,6 @@ USE_CASE = UseCase(
     outcome_window_us=4 * HOUR_US,
     ttl_us=30 * MINUTE_US,
     control_share=0.13,
-    learner=Learner(rounds=250),
+    learner=Learner(rounds=120),
     gate=Gate(),
 )
