@@ -63,9 +63,7 @@ class Catalogue:
             raise DefinitionError("catalogue", "is empty or names a candidate twice", "Give every candidate an id of its own.")
         columns = {tuple(candidate.attributes) for candidate in self.candidates}
         if len(columns) != 1:
-            raise DefinitionError(
-                "catalogue", f"candidates have different attributes: {sorted(columns)}", "Give all the same."
-            )
+            raise DefinitionError("catalogue", f"candidates have different attributes: {sorted(columns)}", "Give all the same.")
         object.__setattr__(self, "index", index)
 
     @property
