@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from client import Ask, AsyncClient, Client, Event
+from contracts.errors import ServiceFailed
 from contracts.records import FieldValue
 from contracts.settings import Ports, Settings, Store
 from services import environment, ports, ray
@@ -24,6 +25,7 @@ from services.credentials import make_credentials
 from services.ports import Addresses
 from services.processes import INSTANCE, end_all, members, start
 from services.readiness import Port
+from serving.deploy import main, wait_until_ready
 from serving.environment import short_folder
 from serving.keys import owner_key
 from storage.layout import Layout
@@ -178,3 +180,16 @@ def test_deploying_again_changes_nothing(cluster: Cluster, tmp_path: Path) -> No
     cluster.deploy(tmp_path / "deploy.log")
     with cluster.client() as client:
         assert client.ready()
+
+
+def test_waiting_ends_with_what_was_said_last(tmp_path: Path, free_port: Callable[[], int]) -> None:
+    settings = Settings(state=str(tmp_path), ports=Ports(api=free_port()))
+    with pytest.raises(ServiceFailed, match="does not answer decisions in time"):
+        wait_until_ready(settings, time.monotonic() + 0.3)
+
+
+def test_a_wrong_setting_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OFFERLOOP_SERVING__UNHEARD", "1")
+    assert main() == 1
+    assert "unheard" in capsys.readouterr().err
