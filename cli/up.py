@@ -85,7 +85,8 @@ def _with_lines(settings: Settings, stopping: threading.Event, as_json: bool) ->
             if told.get(service.name) != (service.stage, service.reason) and service.stage != "waiting":
                 told[service.name] = (service.stage, service.reason)
                 took = f" after {service.ready_after_s:.1f} s" if service.stage == "ready" else ""
-                click.echo(f"{service.title}: {service.stage}{took}{': ' if service.reason else ''}{service.reason}", err=as_json)
+                reason = f": {service.reason}" if service.reason else ""
+                click.echo(f"{time.strftime('%H:%M:%S')} {service.title}: {service.stage}{took}{reason}", err=as_json)
 
     with supervised(settings, tell, stopping) as supervisor:
         supervisor.wait_until_ready()

@@ -48,6 +48,7 @@ def environment(settings: Settings, addresses: Addresses, layout: Layout) -> dic
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "DASHBOARD_METRIC_PORT": str(ray.dashboard_metrics),
         "AUTOSCALER_METRIC_PORT": str(ray.autoscaler_metrics),
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ray.proxy),
     }
 

@@ -121,10 +121,10 @@ class Supervisor:
         while self._begun(service):
             end_all(self._instance, service.name, term_s=0.0)
             self._anew.discard(service.name)
-            started_s = time.time()
+            started_s, began = time.time(), time.monotonic()
             process = start(service.command, service.variables, self.layout.logs / f"{service.name}.log", service.niceness)
             self._set(service.name, "starting", pid=process.pid, starts=self._states[service.name].starts + 1, reason="")
-            reason, ready_s = self._watch(service, process, started_s)
+            reason, ready_s = self._watch(service, process, started_s, began)
             end_all(self._instance, service.name)
             process.wait()
             if self.stopping.is_set():
@@ -142,11 +142,10 @@ class Supervisor:
                 self._anew.update(service.upon)
             self.stopping.wait(BACKOFF_S[failures - 1])
 
-    def _watch(self, service: Service, process: Popen[bytes], started_s: float) -> tuple[str, float]:
+    def _watch(self, service: Service, process: Popen[bytes], started_s: float, began: float) -> tuple[str, float]:
         """Watch a started service until it must be started anew: why, and for how long it had been ready."""
         starts = {name: self._states[name].starts for name in service.upon}
         ready_since = answered = 0.0
-        begun = time.monotonic()
         while not self.stopping.wait(WATCH_S if ready_since else LOOK_S):
             now = time.monotonic()
             ready_s = now - ready_since if ready_since else 0.0
@@ -161,10 +160,10 @@ class Supervisor:
                 answered = now
                 if not ready_since:
                     ready_since = now
-                    self._set(service.name, "ready", ready_after_s=now - begun)
+                    self._set(service.name, "ready", ready_after_s=time.monotonic() - began)
             elif ready_since and now - answered > service.silence_s:
                 return f"did not answer for {service.silence_s:.0f} s", ready_s
-            elif not ready_since and now - begun > service.patience_s:
+            elif not ready_since and now - began > service.patience_s:
                 return f"was not ready after {service.patience_s:.0f} s", 0.0
         return "", 0.0
 

@@ -119,6 +119,7 @@ def _edits(settings: Settings, ports: Ports) -> str:
 /^    bind /a\\
 {front}
 }}
+s|^    http-request return status 404 content-type text/plain .*|    http-request deny deny_status 503|
 s|^  bind \\*:{ports.proxy_statistics}$|  bind {settings.host}:{ports.proxy_statistics}|
 /^  stats enable$/i\\
   http-request use-service prometheus-exporter if {{ path /metrics }}
