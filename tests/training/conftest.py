@@ -1,12 +1,14 @@
 """A shop with three things to show, whose customers are of two kinds, and logs of it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from numpy.typing import NDArray
 
 from contracts.catalogue import NO_ACTION, Candidate, Catalogue
 from contracts.clock import DAY_US, HOUR_US
@@ -128,6 +130,6 @@ def all_rows(training_set: TrainingSet) -> Bools:
     return np.ones(len(training_set), dtype=np.bool_)
 
 
-def changed(training_set: TrainingSet, **columns: object) -> TrainingSet:
+def changed(training_set: TrainingSet, **columns: Sequence[object] | NDArray[Any]) -> TrainingSet:
     """The same with other columns of its rows."""
-    return replace(training_set, rows=training_set.rows.with_columns(**{name: pl.Series(values) for name, values in columns.items()}))  # type: ignore[call-overload]
+    return replace(training_set, rows=training_set.rows.with_columns(pl.Series(name, values) for name, values in columns.items()))
