@@ -8,7 +8,9 @@ import pytest
 
 from decisions.value import mean
 from tests.training.conftest import SHOP, Made, changed
-from training.evaluate import BASELINE, LEARNED, SINGLE, contrast, cross_fit, evaluate
+from training.cross_fit import cross_fit
+from training.evaluate import BASELINE, LEARNED, SINGLE, evaluate
+from training.terms import contrast
 
 MEAN_PURCHASE = float(np.exp(2.0 + 0.125))
 

@@ -14,7 +14,7 @@ def test_the_model_finds_who_likes_what_in_the_unit_that_people_read(made: Made)
     model = fit(training_set, all_rows(training_set), SHOP.learner, seed=1)
     scores = predict(model, training_set.features, training_set.eligible)
     kind = training_set.features[:, 0]
-    assert (scores[:, :2].argmax(axis=1) == kind).mean() > 0.98
+    assert (scores[:, :2].argmax(axis=1) == kind).mean() > 0.95
     mean = training_set.reward.mean()
     logged = scores[np.arange(len(scores)), training_set.action].mean()
     assert abs(logged / mean - 1) < 0.05

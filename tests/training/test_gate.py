@@ -8,8 +8,10 @@ import pytest
 from decisions.value import Estimate, estimate
 from features.skew import SkewReport
 from tests.training.conftest import SHOP
-from training.evaluate import Evaluation, Personal, Value
+from training.evaluate import Evaluation
 from training.gate import judge
+from training.personal import Personal
+from training.terms import Value
 from use_cases.definition import Gate
 
 CLEAN = SkewReport(100, 0, {"visits": 0}, ())
