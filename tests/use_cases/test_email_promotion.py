@@ -2,7 +2,10 @@
 
 import sqlite3
 from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import polars as pl
 import pytest
@@ -94,6 +97,16 @@ def test_offline_it_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ToolMissing, match=r"cannot be fetched: \w+.*give its path with --path FILE"):
         hillstrom.fetch(None, tmp_path, address="http://127.0.0.1:9/hillstrom.csv")
     assert not list(tmp_path.iterdir())
+
+
+def test_it_is_fetched_once_and_checked(shared: Shared, tmp_path: Path) -> None:
+    handler = partial(SimpleHTTPRequestHandler, directory=str(shared("data")))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/hillstrom.csv"
+        fetched = hillstrom.fetch(None, tmp_path, address)
+        server.shutdown()
+    assert hillstrom.fetch(None, tmp_path, address) == fetched == tmp_path / "hillstrom.csv"
 
 
 def test_a_wrong_file_in_the_cache_is_thrown_away(tmp_path: Path) -> None:
