@@ -1,6 +1,6 @@
 """Import a logged experiment: its rows become decisions and outcomes of the journal, like served ones, and go the same way on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -67,14 +67,17 @@ def import_log(
     Raises:
         DataRefused: the file or rows of it are wrong, or ids were imported before with other content; nothing of it is taken.
     """
-    log = read_log(path, LogRules(use_case, now_us, negative))
-    rows = [_Row.of(row, use_case, now_us, simulated) for row in log.sort("decided_at", "decision_id").iter_rows(named=True)]
-    _check_conflicts(journal, use_case, path, rows)
+    log = read_log(path, LogRules(use_case, now_us, negative)).sort("decided_at", "decision_id")
+
+    def chunks() -> Iterator[list[_Row]]:
+        for part in log.iter_slices(_CHUNK):
+            yield [_Row.of(row, use_case, now_us, simulated) for row in part.iter_rows(named=True)]
+
+    _check_conflicts(journal, use_case, path, chunks())
     new = 0
-    for start in range(0, len(rows), _CHUNK):
-        chunk = rows[start : start + _CHUNK]
+    for chunk in chunks():
         new += journal.write(lambda write, chunk=chunk: sum(row.record(write, apply_event) for row in chunk))  # type: ignore[misc]
-    return ImportReport(len(rows), new, int((log["reward"] != 0).sum()), int(log["reward"].cast(pl.Int64).sum()))
+    return ImportReport(log.height, new, int((log["reward"] != 0).sum()), int(log["reward"].cast(pl.Int64).sum()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +150,12 @@ def _digest(row: Mapping[str, Any], context: Mapping[str, FieldValue]) -> str:
     return blake2b(msgspec.msgpack.encode(content, order="deterministic"), digest_size=16).hexdigest()
 
 
-def _check_conflicts(journal: Journal, use_case: UseCase, path: Path, rows: list[_Row]) -> None:
+def _check_conflicts(journal: Journal, use_case: UseCase, path: Path, chunks: Iterable[list[_Row]]) -> None:
     with journal.read() as read:
         taken = [
             row.decision.decision_id
-            for row in rows
+            for chunk in chunks
+            for row in chunk
             if (found := stored_decision(read, use_case.name, row.decision.decision_id)) is not None
             and found.request_digest != row.decision.request_digest
         ]
