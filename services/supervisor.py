@@ -24,6 +24,7 @@ from services.processes import end_all, instance_of, start
 from services.state import ServiceState, Stage, State
 from serving.environment import short_folder
 from storage.layout import Layout
+from use_cases.definition import load_all
 
 ATTEMPTS = 6
 """Starts in a row that came to nothing, after which a service is given up."""
@@ -151,7 +152,7 @@ class Supervisor:
             ready_s = now - ready_since if ready_since else 0.0
             code = process.poll()
             if code is not None and not (service.act and code == 0):
-                return f"ended with {code}", ready_s
+                return f"ended with {code}{self._last_words(service)}", ready_s
             if service.name in self._anew:
                 return "is started anew, for what depends on it", ready_s
             if service.act and any(self._states[name].starts != count for name, count in starts.items()):
@@ -166,6 +167,12 @@ class Supervisor:
             elif not ready_since and now - began > service.patience_s:
                 return f"was not ready after {service.patience_s:.0f} s", 0.0
         return "", 0.0
+
+    def _last_words(self, service: Service) -> str:
+        with (self.layout.logs / f"{service.name}.log").open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - 2_000))
+            lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+        return f" ({lines[-1].strip()[:200]})" if lines else ""
 
     def _begun(self, service: Service) -> bool:
         """Wait until what an act is done upon was started; False when the end was asked for instead."""
@@ -201,11 +208,13 @@ def supervised(
     Raises:
         StateRefused: another process runs this installation, or its state is of another kind.
         SettingsError: a port is taken.
+        NotFound, DefinitionError: a use case is not there, or written wrongly.
     """
     layout = Layout(settings.folder)
     with ExitStack() as stack:
         stack.enter_context(state.claimed(layout))
         end_all(instance_of(layout.root))
+        load_all(settings.use_cases)
         make_credentials(settings)
         addresses = ports.choose(settings, ports.read(layout))
         ports.write(layout, addresses)

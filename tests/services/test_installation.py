@@ -134,14 +134,14 @@ def test_a_supervisor_that_was_killed_leaves_nothing_undone(installation: Runnin
     wait_until(lambda: state.supervisor(installation.layout) is None, 30.0)
     old = {(process.pid, process.create_time()) for process in installation.processes}
     with installation.client() as client:
-        client.decide(USE_CASE, "while nobody watches", decision_id="unwatched")
+        client.decide(USE_CASE, "nobody-watches", decision_id="unwatched")
     installation.up()
     assert installation.addresses == addresses
     assert installation.status()["plans"] == plans
     assert old.isdisjoint({(process.pid, process.create_time()) for process in installation.processes})
     assert_kept(installation, before)
     with installation.client() as client:
-        again = client.decide(USE_CASE, "while nobody watches", decision_id="unwatched")
+        again = client.decide(USE_CASE, "nobody-watches", decision_id="unwatched")
     assert again.decision_id == "unwatched"
 
 
