@@ -3,11 +3,13 @@
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import polars as pl
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed, State
 
 from contracts.settings import Settings
 from contracts.tables import EVENTS
@@ -51,7 +53,7 @@ def write_table(place: Place, use_case: UseCase) -> int:
 
 
 @flow(name="features", flow_run_name="features {use_case}", log_prints=True)
-def features(use_case: str) -> str:
+def features(use_case: str) -> State[Any]:
     """Read attribute tables into events, and write the table of all features.
 
     Args:
@@ -68,7 +70,7 @@ def features(use_case: str) -> str:
     create_table_artifact(
         [*table, {"source": "all features", "file": f"{entities} entities"}], key=f"features-{use_case.replace('_', '-')}"
     )
-    return said
+    return Completed(message=said)
 
 
 def _read_source(service: DecisionService, use_case: UseCase, source: AttributeSource) -> int:

@@ -1,8 +1,11 @@
 """The flow `monitor`: measures the installation, for the exporter and for people."""
 
+from typing import Any
+
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed, State
 
 from contracts.tables import DECISIONS, OUTCOMES
 from flows.drained import drain
@@ -55,7 +58,7 @@ def follow_all(place: Place) -> None:
 
 
 @flow(name="monitor", log_prints=True)
-def monitor() -> str:
+def monitor() -> State[Any]:
     """Measure everything, put it where the exporter reads it, and end the live comparisons that have shown enough."""
     place = open_place()
     drain(place)
@@ -73,7 +76,8 @@ def monitor() -> str:
             for arm in measured.arms
         ]
         create_table_artifact(table, key=f"arms-{name.replace('_', '-')}", description=f"What every arm of {name} earned")
-    concluded = [conclusion for conclusion in conclude_all(place) if conclusion.step != "wait"]
-    if concluded:
+    compared = conclude_all(place)
+    if any(conclusion.step != "wait" for conclusion in compared):
         follow_all(place)
-    return f"{len(measures.use_cases)} use cases measured, {len(concluded)} live comparisons concluded"
+    said = [f"{conclusion.release_id}: {conclusion.step}, {conclusion.reason}" for conclusion in compared]
+    return Completed(message="; ".join(said) or f"{len(measures.use_cases)} use cases measured; nothing is being compared")

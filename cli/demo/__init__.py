@@ -16,7 +16,7 @@ from cli.output import console
 @click.option("--path", type=click.Path(dir_okay=False, path_type=Path), help="The data set's file; fetched when not given.")
 @click.option("--seed", type=click.IntRange(min=0), default=7, show_default=True, help="Of the players, or of the halves of the data.")
 @click.option("--players", type=click.IntRange(min=200), default=3_500, show_default=True, help="Of the simulated game, on its first day.")
-@click.option("--decisions", type=click.IntRange(min=500), default=24_000, show_default=True, help="Of each of the game's three phases.")
+@click.option("--decisions", type=click.IntRange(min=500), default=25_000, show_default=True, help="Of each of the game's three phases.")
 @click.option(
     "--report", "page", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the page; below the state otherwise."
 )
