@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 import threading
 import time
@@ -35,6 +36,7 @@ STEADY_S = 60.0
 
 LOOK_S = 0.1
 WATCH_S = 1.0
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _LOG = logging.getLogger(__name__)
 
 
@@ -172,7 +174,7 @@ class Supervisor:
         with (self.layout.logs / f"{service.name}.log").open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - 2_000))
             lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
-        return f" ({lines[-1].strip()[:200]})" if lines else ""
+        return f" ({_COLOURS.sub('', lines[-1]).strip()[:200]})" if lines else ""
 
     def _begun(self, service: Service) -> bool:
         """Wait until what an act is done upon was started; False when the end was asked for instead."""
