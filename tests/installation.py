@@ -20,8 +20,8 @@ from services.processes import end_all, instance_of, members
 from serving.keys import owner_key
 from storage.layout import Layout
 
-CLOCK = {"OFFERLOOP_CLOCK__SCALE": "10000", "OFFERLOOP_CLOCK__ORIGIN": "2026-01-01T00:00:00Z"}
-"""A day in under nine seconds, so that outcomes mature."""
+CLOCK = {"OFFERLOOP_CLOCK__SCALE": "50000", "OFFERLOOP_CLOCK__ORIGIN": "2026-01-01T00:00:00Z"}
+"""A day in under two seconds, so that outcomes mature."""
 
 PORTS = {f"OFFERLOOP_PORTS__{name.upper()}": "0" for name in ("api", "mlflow", "prefect", "ray_dashboard", "metrics", "proxy_statistics")}
 START_S = 600.0

@@ -56,6 +56,13 @@ def test_a_process_of_a_process_is_found_in_a_session_of_its_own(tmp_path: Path,
     assert members(instance_of(tmp_path)) == []
 
 
+def test_a_process_with_a_title_of_its_own_is_found(tmp_path: Path, begin: Begin) -> None:
+    titled = begin("import ray._raylet, time; ray._raylet.setproctitle('ray::Agent'); print('up', flush=True); time.sleep(60)")
+    wait_until(lambda: "up" in (tmp_path / "logs" / "one.log").read_text())
+    assert psutil.Process(titled).cmdline()[0].startswith("ray::Agent")
+    assert [process.pid for process in members(instance_of(tmp_path))] == [titled]
+
+
 def test_one_service_is_ended_without_the_others(tmp_path: Path, begin: Begin) -> None:
     sleep = "import time; time.sleep(60)"
     one, two = begin(sleep, "one"), begin(sleep, "two")
