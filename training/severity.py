@@ -13,9 +13,10 @@ from training.dataset import Ints
 def expected_sizes(rewards: Floats, actions: Ints, candidates: int) -> Floats:
     """(candidates,) expected reward of each candidate where there is one.
 
-    The means of the logarithms are shrunk by empirical Bayes with the method of moments (DerSimonian and Laird 1986): the less the
-    candidates differ beyond chance, and the fewer rewards a candidate has, the nearer to the mean of all. Then scaled so that the sizes
-    of what was shown sum to what was earned.
+    The means of the logarithms are shrunk by empirical Bayes with the method of moments (DerSimonian and Laird 1986), but only as far as
+    candidates differ beyond what chance gives in 99 of 100 cases: a few candidates otherwise seem different when they are not. The less they
+    differ, and the fewer rewards a candidate has, the nearer to the mean of all. Then scaled so that the sizes of what was shown sum to
+    what was earned.
 
     Args:
         rewards: (n,) ≥ 0.
@@ -58,4 +59,10 @@ def _between(mean: Floats, count: Floats, within: float, centre: float) -> float
     n = count[known]
     spread = float((n * (mean[known] - centre) ** 2).sum())
     total = float(n.sum())
-    return max(0.0, (spread - (len(n) - 1) * within) / (total - float((n**2).sum()) / total))
+    return max(0.0, (spread - _by_chance(len(n) - 1) * within) / (total - float((n**2).sum()) / total))
+
+
+def _by_chance(freedom: int) -> float:
+    """0.99 quantile of χ² (Wilson and Hilferty 1931)."""
+    part = 2.0 / (9.0 * freedom)
+    return freedom * float((1.0 - part + 2.3263 * part**0.5) ** 3)
