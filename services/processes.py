@@ -46,20 +46,29 @@ def start(command: Sequence[str], environment: Mapping[str, str], log: Path, nic
 
 
 def members(instance: str, service: str | None = None) -> list[psutil.Process]:
-    """The living processes of an installation, or of one of its services; this process and those above it are left out."""
+    """The living processes of an installation, or of one of its services; this process and those above it are left out.
+
+    A process that gives itself a title, as Ray's do, wipes the mark out; it is known by its session, which it shares with a marked one.
+    """
     own = {process.pid for process in [psutil.Process(), *psutil.Process().parents()]}
-    found = []
+    sessions: dict[int, str | None] = {}
+    marked: list[tuple[psutil.Process, str | None]] = []
+    unmarked: list[tuple[psutil.Process, int]] = []
     for process in psutil.process_iter():
         try:
             if process.pid in own or process.status() == psutil.STATUS_ZOMBIE:
                 continue
-            environment = process.environ()
+            environment, session = process.environ(), os.getsid(process.pid)
         except (psutil.Error, OSError):
             # why: it has just ended, or is another user's and so none of ours
             continue
-        if environment.get(INSTANCE) == instance and service in (None, environment.get(SERVICE)):
-            found.append(process)
-    return found
+        if environment.get(INSTANCE) == instance:
+            sessions[session] = environment.get(SERVICE)
+            marked.append((process, environment.get(SERVICE)))
+        elif INSTANCE not in environment and session != os.getsid(0):
+            unmarked.append((process, session))
+    found = marked + [(process, sessions[session]) for process, session in unmarked if session in sessions]
+    return [process for process, belongs in found if service in (None, belongs)]
 
 
 def end(processes: Iterable[psutil.Process], term_s: float = TERM_S, kill_s: float = KILL_S) -> list[psutil.Process]:

@@ -56,11 +56,14 @@ def test_a_process_of_a_process_is_found_in_a_session_of_its_own(tmp_path: Path,
     assert members(instance_of(tmp_path)) == []
 
 
-def test_a_process_with_a_title_of_its_own_is_found(tmp_path: Path, begin: Begin) -> None:
-    titled = begin("import ray._raylet, time; ray._raylet.setproctitle('ray::Agent'); print('up', flush=True); time.sleep(60)")
-    wait_until(lambda: "up" in (tmp_path / "logs" / "one.log").read_text())
-    assert psutil.Process(titled).cmdline()[0].startswith("ray::Agent")
-    assert [process.pid for process in members(instance_of(tmp_path))] == [titled]
+def test_a_process_whose_mark_was_wiped_out_is_found_by_its_session(tmp_path: Path, begin: Begin) -> None:
+    begin("import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], env={}); time.sleep(60)")
+    begin("import time; time.sleep(60)", "two")
+    wait_until(lambda: len(members(instance_of(tmp_path), "one")) == 2)
+    wiped = [process for process in members(instance_of(tmp_path)) if INSTANCE not in process.environ()]
+    assert len(wiped) == 1
+    assert end_all(instance_of(tmp_path), "one") == 2
+    assert len(members(instance_of(tmp_path))) == 1
 
 
 def test_one_service_is_ended_without_the_others(tmp_path: Path, begin: Begin) -> None:
