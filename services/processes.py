@@ -48,7 +48,7 @@ def start(command: Sequence[str], environment: Mapping[str, str], log: Path, nic
 def members(instance: str, service: str | None = None) -> list[psutil.Process]:
     """The living processes of an installation, or of one of its services; this process and those above it are left out.
 
-    A process that gives itself a title, as Ray's do, wipes the mark out; it is known by its session, which it shares with a marked one.
+    A process that gives itself a title, as Ray's do, may wipe the mark out; then its session tells, which it shares with a marked one.
     """
     own = {process.pid for process in [psutil.Process(), *psutil.Process().parents()]}
     sessions: dict[int, str | None] = {}
@@ -58,7 +58,7 @@ def members(instance: str, service: str | None = None) -> list[psutil.Process]:
         try:
             if process.pid in own or process.status() == psutil.STATUS_ZOMBIE:
                 continue
-            environment, session = process.environ(), os.getsid(process.pid)
+            environment, session = _environment(process), os.getsid(process.pid)
         except (psutil.Error, OSError):
             # why: it has just ended, or is another user's and so none of ours
             continue
@@ -69,6 +69,15 @@ def members(instance: str, service: str | None = None) -> list[psutil.Process]:
             unmarked.append((process, session))
     found = marked + [(process, sessions[session]) for process, session in unmarked if session in sessions]
     return [process for process, belongs in found if service in (None, belongs)]
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
+    block = Path(f"/proc/{process.pid}/environ")
+    if not block.exists():
+        return process.environ()
+    # why: a title leaves empty entries in front, and psutil stops at the first
+    entries = block.read_bytes().decode(errors="surrogateescape").split("\0")
+    return dict(entry.split("=", 1) for entry in entries if "=" in entry)
 
 
 def end(processes: Iterable[psutil.Process], term_s: float = TERM_S, kill_s: float = KILL_S) -> list[psutil.Process]:
