@@ -14,7 +14,7 @@ def expected_sizes(rewards: Floats, actions: Ints, candidates: int) -> Floats:
     """(candidates,) expected reward of each candidate where there is one.
 
     The means of the logarithms are shrunk by empirical Bayes with the method of moments (DerSimonian and Laird 1986), but only as far as
-    candidates differ beyond what chance gives in 99 of 100 cases: a few candidates otherwise seem different when they are not. The less they
+    candidates differ beyond what chance gives in 99 of 100 cases: a few otherwise seem different when they are not. The less they
     differ, and the fewer rewards a candidate has, the nearer to the mean of all. Then scaled so that the sizes of what was shown sum to
     what was earned.
 
