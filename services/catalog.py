@@ -55,6 +55,7 @@ def services(settings: Settings, layout: Layout, addresses: Addresses) -> tuple[
             ray_variables,
             Http(f"{addresses.api}/readyz"),
             upon=("ray",),
+            niceness=3,
             act=True,
             essential=True,
             silence_s=20.0,
@@ -114,7 +115,10 @@ def services(settings: Settings, layout: Layout, addresses: Addresses) -> tuple[
         ),
     )
     if not _has_plans(settings, layout):
-        made = (Service("start", "first releases", (python, "-m", "services.bootstrap"), {}, None, act=True, essential=True), *made)
+        made = (
+            Service("start", "first releases", (python, "-m", "services.bootstrap"), {}, None, act=True, essential=True, niceness=3),
+            *made,
+        )
     shared = environment.base(settings, addresses)
     return tuple(_with(service, shared) for service in made)
 

@@ -1,5 +1,6 @@
 """Ports: those that the settings name, free ones for the rest, all written down for whoever needs to find them."""
 
+import random
 import socket
 from pathlib import Path
 
@@ -11,6 +12,10 @@ from storage.files import write_bytes
 from storage.layout import Layout
 
 
+FOUND = range(11_000, 29_000)
+"""Where ports are found: below the range that systems take the near ends of connections from, or one may be gone before it is used."""
+
+
 class RayPorts(msgspec.Struct, frozen=True):
     """Ports that Ray and its parts use among themselves: always free ones, kept while the installation runs."""
 
@@ -19,7 +24,6 @@ class RayPorts(msgspec.Struct, frozen=True):
     client: int
     metrics: int
     dashboard_metrics: int
-    autoscaler_metrics: int
     proxy: int
 
 
@@ -105,14 +109,8 @@ def _free(host: str, port: int) -> bool:
 
 
 def _find(taken: set[int], wish: int) -> int:
-    while True:
-        port = wish if wish and wish not in taken and _free(LOOPBACK, wish) else _any()
-        if port not in taken:
+    for port in (wish, *random.sample(FOUND, len(FOUND))):
+        if port and port not in taken and _free(LOOPBACK, port):
             taken.add(port)
             return port
-
-
-def _any() -> int:
-    with socket.socket() as listener:
-        listener.bind((LOOPBACK, 0))
-        return int(listener.getsockname()[1])
+    raise SettingsError("ports", 0, f"a free port between {FOUND.start} and {FOUND.stop}")

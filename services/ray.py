@@ -32,7 +32,9 @@ def head(settings: Settings, addresses: Addresses) -> tuple[str, ...]:
         "--include-log-monitor": "false",
     }
     words = [str(word) for pair in options.items() for word in pair]
-    return (sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats", *words)
+    # why no monitor: it would add machines, and there is one
+    alone = ("--head", "--block", "--disable-usage-stats", "--no-monitor")
+    return (sys.executable, "-m", "ray.scripts.scripts", "start", *alone, *words)
 
 
 def environment(settings: Settings, addresses: Addresses, layout: Layout) -> dict[str, str]:
@@ -47,7 +49,6 @@ def environment(settings: Settings, addresses: Addresses, layout: Layout) -> dic
         "RAY_AUTH_TOKEN_PATH": str(token(layout)),
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "DASHBOARD_METRIC_PORT": str(ray.dashboard_metrics),
-        "AUTOSCALER_METRIC_PORT": str(ray.autoscaler_metrics),
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ray.proxy),
     }
