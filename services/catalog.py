@@ -66,7 +66,7 @@ def services(settings: Settings, layout: Layout, addresses: Addresses) -> tuple[
             "Ray",
             ray.head(settings, addresses),
             ray_variables,
-            Port(LOOPBACK, addresses.ray.gcs),
+            Port(LOOPBACK, addresses.ray.agent),
             essential=True,
             address=addresses.ray_dashboard,
         ),

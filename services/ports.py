@@ -11,7 +11,6 @@ from contracts.settings import Ports, Settings
 from storage.files import write_bytes
 from storage.layout import Layout
 
-
 FOUND = range(11_000, 29_000)
 """Where ports are found: below the range that systems take the near ends of connections from, or one may be gone before it is used."""
 

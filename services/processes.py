@@ -15,7 +15,7 @@ INSTANCE = "OFFERLOOP__INSTANCE"
 SERVICE = "OFFERLOOP__SERVICE"
 """The variable that says which service a process belongs to."""
 
-TERM_S = 8.0
+TERM_S = 5.0
 KILL_S = 10.0
 
 
