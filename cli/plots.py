@@ -59,7 +59,7 @@ def course(
         axes.annotate(text, (moment, top), textcoords="offset points", xytext=(3, -10 - 11 * (row % 3)), fontsize=8, color=INK)
     axes.set_xlabel(labels[0])
     axes.set_ylabel(labels[1])
-    axes.legend(frameon=False, fontsize=8, loc="lower right", ncols=len(lines))
+    axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(lines))
     return _figure(canvas, alternative)
 
 

@@ -66,7 +66,7 @@ _STYLE = """
 @media (prefers-color-scheme:dark){
 :root{--ink:#e6ebf0;--dim:#9aa7b4;--page:#12171d;--card:#1b222b;--line:#303a45;--good:#3fbf8f;--bad:#ff8a80}}
 body{margin:0;background:var(--page);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
-main{max-width:60rem;margin:0 auto;padding:2rem 1rem 4rem}
+main{max-width:76rem;margin:0 auto;padding:2rem 1rem 4rem}
 h1{font-size:1.6rem;margin:0 0 1rem}h2{font-size:1.15rem;margin:0 0 .5rem}
 .verdict{border-left:6px solid var(--good);background:var(--card);padding:1rem 1.2rem;font-size:1.15rem;border-radius:4px}
 .verdict.bad{border-color:var(--bad)}
