@@ -3,11 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from contracts.traffic import CANARY, CHALLENGER, CHAMPION, CONTROL
-
-ARMS = (CONTROL, CHAMPION, CHALLENGER, CANARY)
 ROUTES = ("decisions", "decisions_batch", "events", "outcomes", "hooks", "decision", "status")
-RECORD_KINDS = ("event", "outcome")
 BOUNDS = ("estimate", "low", "high")
 """Values of the label `bound` of a figure with an interval."""
 

@@ -11,8 +11,6 @@ from simulator.people import Bools, Floats, Ints
 from simulator.play import Purchases, Sessions
 from simulator.world import World
 
-MICROS_A_DOLLAR = 1_000_000
-
 
 @dataclass(frozen=True, slots=True)
 class Standing:
