@@ -23,13 +23,14 @@ from features.expressions import Expression, columns
 
 AggregateKind: TypeAlias = Literal["count", "sum", "mean", "min", "max", "first", "last", "distinct", "seconds_since_last"]
 WhereOp: TypeAlias = Literal["<", "<=", "==", "!=", ">=", ">", "in", "not in"]
+Fallback: TypeAlias = Literal["default", "last", "refuse"]
 
 UNKNOWN_CATEGORY = -1.0
 """The code of a text that is not among a feature's categories."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _TAKEN = frozenset({"row_id", "missing"})
-_DOCUMENTATION = frozenset({"description", "owner", "unit"})
+_DOCUMENTATION = frozenset({"description", "owner", "unit", "tags"})
 
 
 class Window:
@@ -102,7 +103,8 @@ class Aggregate(msgspec.Struct, frozen=True, kw_only=True, tag="aggregate", tag_
         field: whose values are aggregated; none for `count` and `seconds_since_last`.
         where: all must hold.
         default: the value when missing; NaN leaves it absent.
-        max_age_us: when the newest event aggregated is older, the value is stale and the default stands in.
+        max_age_us: when the newest event aggregated is older, the value is stale.
+        fallback: of a stale value: its default, the last good value as it is, or to refuse to decide at all.
         categories: for `first` and `last` of a text: its code is the position here, −1 if it is none of them.
     """
 
@@ -114,10 +116,12 @@ class Aggregate(msgspec.Struct, frozen=True, kw_only=True, tag="aggregate", tag_
     where: tuple[Where, ...] = ()
     default: float = 0.0
     max_age_us: int | None = None
+    fallback: Fallback = "default"
     categories: tuple[str, ...] = ()
     description: str = ""
     owner: str = ""
     unit: str = ""
+    tags: tuple[str, ...] = ()
 
 
 class Attribute(msgspec.Struct, frozen=True, kw_only=True, tag="attribute", tag_field="kind", forbid_unknown_fields=True):
@@ -127,7 +131,8 @@ class Attribute(msgspec.Struct, frozen=True, kw_only=True, tag="attribute", tag_
 
     Attributes:
         categories: for a text: its code is the position here, −1 if it is none of them.
-        max_age_us: when the row is older than this at the moment, it is stale and the default stands in.
+        max_age_us: when the row is older than this at the moment, it is stale.
+        fallback: of a stale value: its default, the last good value as it is, or to refuse to decide at all.
     """
 
     name: str
@@ -136,9 +141,11 @@ class Attribute(msgspec.Struct, frozen=True, kw_only=True, tag="attribute", tag_
     default: float = 0.0
     categories: tuple[str, ...] = ()
     max_age_us: int | None = None
+    fallback: Fallback = "default"
     description: str = ""
     owner: str = ""
     unit: str = ""
+    tags: tuple[str, ...] = ()
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, tag="request", tag_field="kind", forbid_unknown_fields=True):
@@ -154,6 +161,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, tag="request", tag_fiel
     description: str = ""
     owner: str = ""
     unit: str = ""
+    tags: tuple[str, ...] = ()
 
 
 class Derived(msgspec.Struct, frozen=True, kw_only=True, tag="derived", tag_field="kind", forbid_unknown_fields=True):
@@ -165,6 +173,7 @@ class Derived(msgspec.Struct, frozen=True, kw_only=True, tag="derived", tag_fiel
     description: str = ""
     owner: str = ""
     unit: str = ""
+    tags: tuple[str, ...] = ()
 
 
 Feature: TypeAlias = Aggregate | Attribute | Request | Derived
@@ -174,7 +183,7 @@ class FeatureRow(msgspec.Struct, frozen=True, eq=False):
     """The features of one entity at one moment, in the order of the set.
 
     Attributes:
-        values: float64; a missing or stale feature holds its default.
+        values: float64; a missing feature holds its default, as does a stale one whose fallback is `default`.
         missing: names of features that had no value.
         ages_us: int64; moment − time of the newest event or row used; 0 for the request's own; of a derived feature that of its
             oldest input; −1 where there is none.

@@ -89,11 +89,11 @@ class OnlineFeatures:
         for position, request in plan.requests:
             value = request_value(request, context.get(request.field))
             if value is not None:
-                row.put(position, value, 0, None)
+                row.put(position, value, 0)
         for derived in plan.derived:
             value = derived.function(row.values)
             if math.isfinite(value):
-                row.put(derived.position, value + 0.0, -1, None)
+                row.put(derived.position, value + 0.0, -1)
             row.ages[derived.position] = max((row.ages[position] for position in derived.inputs), default=-1)
         return FeatureRow(
             np.array(row.values),
@@ -123,17 +123,21 @@ class _Row:
         self.missing = [True] * len(plan.defaults)
         self.stale: list[int] = []
 
-    def put(self, position: int, value: float, age_us: int, max_age_us: int | None) -> None:
+    def put(self, position: int, value: float, age_us: int) -> None:
         self.ages[position] = age_us
         self.missing[position] = False
-        if max_age_us is not None and age_us > max_age_us:
-            self.stale.append(position)
-        else:
-            self.values[position] = value
+        self.values[position] = value
+
+    def put_number(self, output: Output, value: float, age_us: int) -> None:
+        default = self.values[output.position]
+        self.put(output.position, value, age_us)
+        if output.max_age_us is not None and age_us > output.max_age_us:
+            self.stale.append(output.position)
+            if output.replaced:
+                self.values[output.position] = default
 
     def put_value(self, output: Output, value: Any, age_us: int) -> None:
-        number = output.codes.get(value, UNKNOWN_CATEGORY) if output.codes else float(value)
-        self.put(output.position, number, age_us, output.max_age_us)
+        self.put_number(output, output.codes.get(value, UNKNOWN_CATEGORY) if output.codes else float(value), age_us)
 
 
 def _read_source(row: _Row, source: SourcePlan, rows: states.Rows, at_us: int) -> None:
@@ -167,9 +171,9 @@ def _read_filter(
             continue
         age_us = at_us - times[end - 1]
         for output in window.counts:
-            row.put(output.position, float(end - start), age_us, output.max_age_us)
+            row.put_number(output, float(end - start), age_us)
         for output in window.recencies:
-            row.put(output.position, age_us / 1e6, age_us, output.max_age_us)
+            row.put_number(output, age_us / 1e6, age_us)
         for output, reduce in window.values:
             column = _column(columns, rows, output.field)
             if column is None:

@@ -28,12 +28,13 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Where a feature goes in the row, and how a value becomes its number."""
+    """Where a feature goes in the row, and how a value becomes its number; `replaced` when stale by its default."""
 
     position: int
     field: str
     codes: Mapping[str, float]
     max_age_us: int | None
+    replaced: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ def _window(window_us: int, features: Sequence[Aggregate], positions: Mapping[st
 
 def _output(feature: Aggregate | Attribute, positions: Mapping[str, int]) -> Output:
     codes = {text: float(code) for code, text in enumerate(feature.categories)}
-    return Output(positions[feature.name], feature.field or "", codes, feature.max_age_us)
+    return Output(positions[feature.name], feature.field or "", codes, feature.max_age_us, feature.fallback == "default")
 
 
 def _test(condition: Where) -> Callable[[FieldValue], bool]:

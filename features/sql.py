@@ -172,11 +172,15 @@ def _aggregate_value(feature: Aggregate, dialect: Dialect, relation: str) -> tup
             value = f"CAST({age} AS DOUBLE) / {_number(1e6)}"
         case _:
             value = coded(f"{relation}.o_{feature.name}", feature.categories, dialect)
-    return value, "FALSE" if feature.max_age_us is None else f"coalesce({age} > {feature.max_age_us}, FALSE)"
+    return (
+        value,
+        "FALSE" if feature.max_age_us is None or feature.fallback != "default" else f"coalesce({age} > {feature.max_age_us}, FALSE)",
+    )
 
 
 def _attribute_value(feature: Attribute, dialect: Dialect, relation: str, names: Mapping[str, str]) -> tuple[str, str]:
-    stale = "FALSE" if feature.max_age_us is None else f"coalesce(m.moment - {relation}.event_time > {feature.max_age_us}, FALSE)"
+    judged = feature.max_age_us is not None and feature.fallback == "default"
+    stale = "FALSE" if not judged else f"coalesce(m.moment - {relation}.event_time > {feature.max_age_us}, FALSE)"
     return coded(f"{relation}.{names[feature.field]}", feature.categories, dialect), stale
 
 
