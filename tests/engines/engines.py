@@ -1,57 +1,60 @@
-"""Each engine behind one function: from events, in the order they became visible, and rows of a spine to features."""
+"""Each engine behind one function: from events, in the order they became visible, and rows of a spine to features.
+
+A new engine is a line in `ENGINES`: every obligation and every random history is asked of it, too.
+"""
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TypeAlias
 
 import msgspec
 import polars as pl
+import pytest
 
+import features.point_in_time
+import spark_jobs.point_in_time
+from contracts.clock import DAY_US
 from contracts.events import EventSchema
-from contracts.records import Event, FieldValue
-from features.definitions import FeatureSet
+from contracts.records import Event
+from features.definitions import FeatureRow, FeatureSet
 from features.online import OnlineFeatures, retention
 from storage.tables import polars_schema
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of a spine."""
-
-    row_id: str
-    entity_id: str
-    moment: int
-    seen_seq: int | None = None
-    context: Mapping[str, FieldValue] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Found:
-    """What an engine found for a row; values as hexadecimal text, which differs when a bit does."""
-
-    values: Mapping[str, str]
-    missing: tuple[str, ...]
-
+from tests.engines.reference import is_known, reference
+from tests.engines.rows import Found, Row
 
 Engine: TypeAlias = Callable[[FeatureSet, EventSchema, Sequence[Event], Sequence[Row]], dict[str, Found]]
+
+GRACE_US = DAY_US
+"""How far before the newest ingestion it saw the moment of a row may lie."""
 
 
 def online(feature_set: FeatureSet, schema: EventSchema, events: Sequence[Event], rows: Sequence[Row]) -> dict[str, Found]:
     """The online state, advanced to what each row has seen and then read."""
-    features = OnlineFeatures(schema, retention([feature_set]), grace_us=0)
+    by_grace = {grace: OnlineFeatures(schema, retention([feature_set]), grace_us=grace) for grace in (0, GRACE_US)}
+    histories: dict[str, list[Event]] = {}
+    for event in events:
+        histories.setdefault(event.entity_id, []).append(event)
     found = {}
     for row in rows:
+        seen = [event for event in histories.get(row.entity_id, []) if is_known(event, row)]
+        features = by_grace[0 if all(event.ingested_time <= row.moment for event in seen) else GRACE_US]
         state = None
-        for event in events:
-            seen = event.ingested_time <= row.moment if row.seen_seq is None else event.seq <= row.seen_seq
-            if event.entity_id == row.entity_id and seen:
-                state, _ = features.apply(state, event)
-        read = features.read(state, feature_set, row.moment, row.context)
-        found[row.row_id] = Found(_hexadecimal(dict(zip(feature_set.names, read.values.tolist(), strict=True))), read.missing)
+        for event in seen:
+            state, _ = features.apply(state, event)
+        found[row.row_id] = told(feature_set, features.read(state, feature_set, row.moment, row.context))
     return found
+
+
+def told(feature_set: FeatureSet, row: FeatureRow) -> Found:
+    """What the online state said."""
+    return Found(
+        _hexadecimal(dict(zip(feature_set.names, row.values.tolist(), strict=True))),
+        row.missing,
+        dict(zip(feature_set.names, row.ages_us.tolist(), strict=True)),
+        frozenset(row.stale),
+    )
 
 
 def from_tables(job: ModuleType) -> Engine:
@@ -59,17 +62,44 @@ def from_tables(job: ModuleType) -> Engine:
 
     def compute(feature_set: FeatureSet, schema: EventSchema, events: Sequence[Event], rows: Sequence[Row]) -> dict[str, Found]:
         with tempfile.TemporaryDirectory() as folder:
-            root = Path(folder)
-            count = job.compute(write_events(root, schema, events), write_spine(root, rows), feature_set, schema, root / "out.parquet")
-            frame = pl.read_parquet(root / "out.parquet")
-        assert count == frame.height == len(rows)
-        assert frame.columns == ["row_id", *feature_set.names, "missing"]
-        return {
-            row["row_id"]: Found(_hexadecimal({name: row[name] for name in feature_set.names}), tuple(row["missing"]))
-            for row in frame.iter_rows(named=True)
-        }
+            return from_files(job, feature_set, schema, write_events(Path(folder), schema, events), rows)
 
     return compute
+
+
+def from_files(
+    job: ModuleType, feature_set: FeatureSet, schema: EventSchema, files: Sequence[Path], rows: Sequence[Row]
+) -> dict[str, Found]:
+    """What a point-in-time job makes of files of the event table."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out.parquet"
+        count = job.compute(files, write_spine(Path(folder), rows), feature_set, schema, out)
+        frame = pl.read_parquet(out)
+    assert count == frame.height == len(rows)
+    assert frame.columns == ["row_id", *feature_set.names, "missing"]
+    return {
+        row["row_id"]: Found(_hexadecimal({name: row[name] for name in feature_set.names}), tuple(row["missing"]))
+        for row in frame.iter_rows(named=True)
+    }
+
+
+ENGINES: Mapping[str, Engine] = {
+    "reference": reference,
+    "online": online,
+    "duckdb": from_tables(features.point_in_time),
+    "spark": from_tables(spark_jobs.point_in_time),
+}
+_NEEDS_JAVA = ("spark",)
+
+EACH_ENGINE = [pytest.param(name, marks=[pytest.mark.engines] if name in _NEEDS_JAVA else []) for name in ENGINES]
+"""Names of all engines, as parameters of a test or fixture."""
+
+
+def engine_named(name: str, request: pytest.FixtureRequest) -> Engine:
+    """An engine, made ready."""
+    if name in _NEEDS_JAVA:
+        request.getfixturevalue("spark")
+    return ENGINES[name]
 
 
 def write_events(folder: Path, schema: EventSchema, events: Sequence[Event]) -> list[Path]:

@@ -1,14 +1,13 @@
-"""The engines agree to the bit, on random histories."""
+"""The engines agree to the bit, on random histories of one feature set."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pyspark.sql import SparkSession
 
-import features.point_in_time
-import spark_jobs.point_in_time
 from contracts.records import Event
-from tests.engines.engines import Row, from_tables, online
+from tests.engines.engines import EACH_ENGINE, ENGINES, engine_named
+from tests.engines.reference import reference
+from tests.engines.rows import Row
 from tests.engines.world import FEATURES, SCHEMA, histories, renamed
 
 slow = settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -16,14 +15,18 @@ slow = settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, He
 
 @slow
 @given(st.lists(histories(), min_size=3, max_size=10))
-def test_duckdb_equals_online(drawn: list[tuple[list[Event], list[Row]]]) -> None:
+def test_duckdb_and_online_equal_the_definitions(drawn: list[tuple[list[Event], list[Row]]]) -> None:
     events, rows = _together(drawn)
-    expected = online(FEATURES, SCHEMA, events, rows)
-    assert from_tables(features.point_in_time)(FEATURES, SCHEMA, events, rows) == expected
+    expected = reference(FEATURES, SCHEMA, events, rows)
+    found = ENGINES["online"](FEATURES, SCHEMA, events, rows)
+    assert found == expected
+    assert {name: row.freshness for name, row in found.items()} == {name: row.freshness for name, row in expected.items()}
+    assert ENGINES["duckdb"](FEATURES, SCHEMA, events, rows) == expected
 
 
-@pytest.mark.engines
-def test_spark_equals_online_and_duckdb(spark: SparkSession) -> None:
+@pytest.fixture(scope="module")
+def many() -> tuple[list[Event], list[Row]]:
+    """A hundred histories, each of an entity of its own."""
     drawn: list[tuple[list[Event], list[Row]]] = []
 
     @settings(max_examples=100, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow])
@@ -32,10 +35,13 @@ def test_spark_equals_online_and_duckdb(spark: SparkSession) -> None:
         drawn.append(history)
 
     collect()
-    events, rows = _together(drawn)
-    found = from_tables(spark_jobs.point_in_time)(FEATURES, SCHEMA, events, rows)
-    assert found == online(FEATURES, SCHEMA, events, rows)
-    assert found == from_tables(features.point_in_time)(FEATURES, SCHEMA, events, rows)
+    return _together(drawn)
+
+
+@pytest.mark.parametrize("name", EACH_ENGINE[1:])
+def test_each_engine_equals_the_definitions(name: str, many: tuple[list[Event], list[Row]], request: pytest.FixtureRequest) -> None:
+    events, rows = many
+    assert engine_named(name, request)(FEATURES, SCHEMA, events, rows) == reference(FEATURES, SCHEMA, events, rows)
 
 
 def _together(drawn: list[tuple[list[Event], list[Row]]]) -> tuple[list[Event], list[Row]]:

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 import pytest
 
-import features.point_in_time
-import spark_jobs.point_in_time
 from contracts.clock import HOUR_US
 from contracts.records import Event
 from features.definitions import FeatureSet, window_start
-from tests.engines.engines import Engine, Found, Row, from_tables, online
+from tests.engines.engines import EACH_ENGINE, Engine, engine_named
+from tests.engines.rows import Found, Row
 from tests.engines.world import KINDS, NOON, SCHEMA, WINDOWS, aggregate, event
 
 WINDOW = "2d"
@@ -83,17 +82,10 @@ def together(engine: Engine) -> dict[str, Found]:
     return engine(FEATURES, SCHEMA, events, rows)
 
 
-@pytest.fixture(scope="module", params=["online", "duckdb", pytest.param("spark", marks=pytest.mark.engines)])
+@pytest.fixture(scope="module", params=EACH_ENGINE)
 def found(request: pytest.FixtureRequest) -> dict[str, Found]:
     """What an engine says of all histories."""
-    engines: dict[str, Engine] = {
-        "online": online,
-        "duckdb": from_tables(features.point_in_time),
-        "spark": from_tables(spark_jobs.point_in_time),
-    }
-    if request.param == "spark":
-        request.getfixturevalue("spark")
-    return together(engines[request.param])
+    return together(engine_named(request.param, request))
 
 
 @pytest.mark.parametrize("index", range(len(OBLIGATIONS)), ids=lambda index: OBLIGATIONS[index].name)

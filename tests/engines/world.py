@@ -10,7 +10,7 @@ from contracts.events import INT64_MAX, EventSchema, EventType, FieldType
 from contracts.records import Event, FieldValue
 from features.definitions import Aggregate, AggregateKind, Attribute, Derived, Feature, FeatureSet, Request, Where, Window, window_start
 from features.expressions import bucket, case, coalesce, col
-from tests.engines.engines import Row
+from tests.engines.rows import Row
 
 NOON = 20_000 * DAY_US + 12 * HOUR_US
 
