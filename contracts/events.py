@@ -1,12 +1,12 @@
 """Declared event types: what a use case may be sent, and the columns its events are stored in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
 from contracts.errors import DefinitionError, InvalidInput
-from contracts.records import DECISION_EVENT, OUTCOME_EVENT, FieldValue
+from contracts.records import DECISION_EVENT, OUTCOME_EVENT, Event, FieldValue
 
 INT64_MAX = 2**63 - 1
 
@@ -39,12 +39,19 @@ BUILT_IN_TYPES = (
 """Decisions and outcomes are events too: fatigue, caps and cool-down are features of them."""
 
 
+COMMON_COLUMNS = frozenset(name for name in Event.__struct_fields__ if name != "fields")
+"""What every event has, so that no type can have a field of that name."""
+
+_RENAME = "Give one of them another name."
+
+
 @dataclass(frozen=True, slots=True)
 class EventSchema:
     """All event types of a use case.
 
     Raises:
-        DefinitionError: two types share a name, or one field name has two types.
+        DefinitionError: two types share a name, one field name has two types, or names differ by case alone, which not every engine
+            can tell apart.
     """
 
     use_case: str
@@ -54,18 +61,21 @@ class EventSchema:
     @classmethod
     def build(cls, use_case: str, types: Sequence[EventType]) -> "EventSchema":
         """The schema of a use case's own types and the built-in ones, its columns in name order."""
+        where = f"use_cases/{use_case}"
         named: dict[str, EventType] = {}
         columns: dict[str, FieldType] = {}
         for event_type in (*types, *BUILT_IN_TYPES):
             if event_type.name in named:
-                raise DefinitionError(f"use_cases/{use_case}", f"event type `{event_type.name}` is defined twice", "Give it another name.")
+                raise DefinitionError(where, f"event type `{event_type.name}` is defined twice", "Give it another name.")
+            _check_case(where, "event type", event_type.name, named)
             named[event_type.name] = event_type
             for field, kind in event_type.fields.items():
+                if field.casefold() in COMMON_COLUMNS:
+                    raise DefinitionError(where, f"field `{field}` of event type `{event_type.name}` is what every event has", _RENAME)
+                _check_case(where, "field", field, columns)
                 if columns.setdefault(field, kind) is not kind:
                     raise DefinitionError(
-                        f"use_cases/{use_case}",
-                        f"field `{field}` of event type `{event_type.name}` is {kind} here and {columns[field]} elsewhere",
-                        "Give one of them another name.",
+                        where, f"field `{field}` of event type `{event_type.name}` is {kind} here and {columns[field]} elsewhere", _RENAME
                     )
         return cls(use_case, MappingProxyType(named), MappingProxyType(dict(sorted(columns.items()))))
 
@@ -85,6 +95,13 @@ class EventSchema:
             if name not in declared:
                 raise InvalidInput(f"fields.{name}", "is not declared", f"only {', '.join(declared) or 'no fields'} for type {type_name}")
             check_value(f"fields.{name}", declared[name], value)
+
+
+def _check_case(where: str, what: str, name: str, known: Iterable[str]) -> None:
+    twins = [other for other in known if other != name and other.casefold() == name.casefold()]
+    if not name.strip() or twins:
+        said = f"{what} `{name}` differs from `{twins[0]}` by case alone" if twins else f"{what} {name!r} is blank"
+        raise DefinitionError(where, said, _RENAME)
 
 
 def check_value(where: str, kind: FieldType, value: FieldValue) -> None:

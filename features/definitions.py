@@ -19,7 +19,9 @@ from contracts.clock import DAY_US, HOUR_US, MINUTE_US
 from contracts.digests import digest_of
 from contracts.errors import DefinitionError
 from contracts.events import INT64_MAX, EventSchema, FieldType
+from contracts.spelling import meant
 from features.expressions import Expression, columns
+from features.origin import Written
 
 AggregateKind: TypeAlias = Literal["count", "sum", "mean", "min", "max", "first", "last", "distinct", "seconds_since_last"]
 WhereOp: TypeAlias = Literal["<", "<=", "==", "!=", ">=", ">", "in", "not in"]
@@ -30,6 +32,7 @@ UNKNOWN_CATEGORY = -1.0
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _TAKEN = frozenset({"row_id", "missing"})
+_LONGEST_US = 100 * 366 * DAY_US
 _DOCUMENTATION = frozenset({"description", "owner", "unit", "tags"})
 
 
@@ -91,7 +94,11 @@ class Where(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     value: int | str | bool | tuple[int | str, ...]
 
 
-class Aggregate(msgspec.Struct, frozen=True, kw_only=True, tag="aggregate", tag_field="kind", forbid_unknown_fields=True):
+class _Definition(Written, msgspec.Struct, frozen=True, dict=True, tag_field="kind", forbid_unknown_fields=True):
+    pass
+
+
+class Aggregate(_Definition, frozen=True, kw_only=True, tag="aggregate"):
     """A number over the events of one type in a window.
 
     `sum` is exact and saturates at ±(2⁶³ − 1); `mean` is that sum divided once by the number of values; `distinct` counts different values;
@@ -124,7 +131,7 @@ class Aggregate(msgspec.Struct, frozen=True, kw_only=True, tag="aggregate", tag_
     tags: tuple[str, ...] = ()
 
 
-class Attribute(msgspec.Struct, frozen=True, kw_only=True, tag="attribute", tag_field="kind", forbid_unknown_fields=True):
+class Attribute(_Definition, frozen=True, kw_only=True, tag="attribute"):
     """A field of the latest row of an attribute source, whose rows are events of the type `source`.
 
     The row is the unit: where the latest has no value of the field, the feature is missing, whatever older rows say.
@@ -148,7 +155,7 @@ class Attribute(msgspec.Struct, frozen=True, kw_only=True, tag="attribute", tag_
     tags: tuple[str, ...] = ()
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True, tag="request", tag_field="kind", forbid_unknown_fields=True):
+class Request(_Definition, frozen=True, kw_only=True, tag="request"):
     """A value that the caller sends in the request's context.
 
     Without categories a number or a truth value is taken, with them a text; anything else is missing.
@@ -164,7 +171,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, tag="request", tag_fiel
     tags: tuple[str, ...] = ()
 
 
-class Derived(msgspec.Struct, frozen=True, kw_only=True, tag="derived", tag_field="kind", forbid_unknown_fields=True):
+class Derived(_Definition, frozen=True, kw_only=True, tag="derived"):
     """A number computed from earlier features of the row, after their defaults; where it is absent or not finite, the default."""
 
     name: str
@@ -177,6 +184,13 @@ class Derived(msgspec.Struct, frozen=True, kw_only=True, tag="derived", tag_fiel
 
 
 Feature: TypeAlias = Aggregate | Attribute | Request | Derived
+
+
+class Entity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whom decisions are about, in words."""
+
+    name: str = "entity"
+    description: str = ""
 
 
 class FeatureRow(msgspec.Struct, frozen=True, eq=False):
@@ -202,22 +216,27 @@ class FeatureSet(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=T
     """The list of features that a model uses, in its order.
 
     Raises:
-        DefinitionError: a name stands twice or is no lower-case identifier; a feature is incomplete or contradicts itself.
+        DefinitionError: a name stands twice or is no lower-case identifier; a feature is incomplete or contradicts itself. It says in which
+            line the feature was written, and what to write instead.
     """
 
     name: str
     features: tuple[Feature, ...]
+    entity: Entity = Entity()
 
     def __post_init__(self) -> None:
         if not self.features:
             raise DefinitionError(f"feature set {self.name}", "has no features", "Name at least one.")
-        known: set[str] = set()
+        known: dict[str, Feature] = {}
         for feature in self.features:
-            where = f"feature `{feature.name}` of {self.name}"
+            where = self._where(feature)
+            _check_types(where, feature)
+            if feature.name in known and (first := known[feature.name].written_at):
+                raise DefinitionError(where, f"has no name of its own: it is that of {first}", "Give one of them another name.")
             if not _NAME.fullmatch(feature.name) or feature.name in known or feature.name in _TAKEN:
                 raise DefinitionError(where, "has no name of its own", f"Use a lower-case identifier, once; not {sorted(_TAKEN)}.")
             _check_feature(where, feature, known)
-            known.add(feature.name)
+            known[feature.name] = feature
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -241,7 +260,7 @@ class FeatureSet(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=T
 
     @cached_property
     def digest(self) -> str:
-        """Digest of what the values mean: everything but the names of the set and the words for people."""
+        """Digest of what the values mean: everything but the name of the set, its entity, and the words for people."""
         features = self._plain()["features"]
         return digest_of([{key: value for key, value in feature.items() if key not in _DOCUMENTATION} for feature in features])
 
@@ -273,7 +292,11 @@ class FeatureSet(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=T
         """
         for feature in self.features:
             if isinstance(feature, (Aggregate, Attribute)):
-                _check_source(f"feature `{feature.name}` of {self.name}", feature, schema)
+                _check_source(self._where(feature), feature, schema)
+
+    def _where(self, feature: Feature) -> str:
+        line = f"{feature.written_at}: " if feature.written_at else ""
+        return f"{line}feature `{feature.name}` of {self.name}"
 
     def _plain(self) -> Any:
         plain = msgspec.to_builtins(self)
@@ -283,7 +306,23 @@ class FeatureSet(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=T
         return plain
 
 
-def _check_feature(where: str, feature: Feature, known: set[str]) -> None:
+def _check_types(where: str, feature: Feature) -> None:
+    try:
+        msgspec.convert(msgspec.to_builtins(feature), type(feature))
+    except (msgspec.ValidationError, TypeError, RecursionError) as error:
+        what, _, field = str(error).partition(" - at `$.")
+        said = f"{field.rstrip('`') or 'it'} is of the wrong kind: {what}"
+        raise DefinitionError(where, said, "docs/features.md says what it may be.") from error
+
+
+def _check_feature(where: str, feature: Feature, known: Mapping[str, Feature]) -> None:
+    if bad := [tag for tag in feature.tags if not _NAME.fullmatch(tag)]:
+        raise DefinitionError(where, f"has a tag {bad[0]!r}", 'Use lower-case identifiers, such as tags=("pii",).')
+    if isinstance(feature, (Aggregate, Attribute)):
+        if feature.max_age_us is not None and feature.max_age_us <= 0:
+            raise DefinitionError(where, f"max_age_us of {feature.max_age_us}", "Use Window.days, Window.hours or Window.minutes.")
+        if feature.fallback != "default" and feature.max_age_us is None:
+            raise DefinitionError(where, f'fallback="{feature.fallback}" of a value that is never stale', "Say max_age_us too.")
     if math.isinf(feature.default):
         raise DefinitionError(where, "has an infinite default", "Use a finite number, or NaN for absent.")
     if isinstance(feature, Aggregate):
@@ -291,7 +330,7 @@ def _check_feature(where: str, feature: Feature, known: set[str]) -> None:
             raise DefinitionError(
                 where, f"`{feature.aggregate}` of field {feature.field!r}", "count and seconds_since_last take none, others one."
             )
-        if feature.window_us <= 0:
+        if not 0 < feature.window_us <= _LONGEST_US:
             raise DefinitionError(where, f"window of {feature.window_us} µs", "Use Window.days, Window.hours or Window.minutes.")
         if feature.categories and feature.aggregate not in ("first", "last"):
             raise DefinitionError(where, f"categories of a `{feature.aggregate}`", "Only first and last of a text have categories.")
@@ -300,18 +339,21 @@ def _check_feature(where: str, feature: Feature, known: set[str]) -> None:
     if not isinstance(feature, Derived):
         if len(set(feature.categories)) != len(feature.categories):
             raise DefinitionError(where, "names a category twice", "A category's code is its position, so name each once.")
+        if blank := [category for category in feature.categories if not category.strip()]:
+            raise DefinitionError(where, f"has a blank category {blank[0]!r}", "Leave it out: a text that is no category has the code −1.")
     elif unknown := [name for name in columns(feature.expression) if name not in known]:
-        raise DefinitionError(where, f"reads {', '.join(unknown)}", "It can read only features that stand before it.")
+        mend = f"It can read only features that stand before it. {meant(unknown[0], known)}"
+        raise DefinitionError(where, f"reads {', '.join(unknown)}", mend)
 
 
 def _check_source(where: str, feature: Aggregate | Attribute, schema: EventSchema) -> None:
     if feature.source not in schema.types:
-        raise DefinitionError(where, f"there is no event type `{feature.source}`", f"Known: {', '.join(schema.types)}.")
+        raise DefinitionError(where, f"there is no event type `{feature.source}`", meant(feature.source, schema.types))
     fields = schema.types[feature.source].fields
     conditions = feature.where if isinstance(feature, Aggregate) else ()
-    for field in [feature.field] * (feature.field is not None) + [condition.field for condition in conditions]:
+    for field in ([] if feature.field is None else [feature.field]) + [condition.field for condition in conditions]:
         if field not in fields:
-            raise DefinitionError(where, f"event type `{feature.source}` has no field `{field}`", f"Known: {', '.join(fields) or 'none'}.")
+            raise DefinitionError(where, f"event type `{feature.source}` has no field `{field}`", meant(field, fields))
     if feature.field is not None and (isinstance(feature, Attribute) or feature.aggregate != "distinct"):
         kind = fields[feature.field]
         if (kind is FieldType.STR) != bool(feature.categories):

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from contracts.errors import DefinitionError
+from features.origin import here
 
 ArithmeticOp: TypeAlias = Literal["+", "-", "*", "/"]
 CompareOp: TypeAlias = Literal["<", "<=", "==", "!=", ">=", ">"]
@@ -154,7 +155,7 @@ def bucket(value: Operand, edges: tuple[float, ...]) -> Bucket:
     """
     exact = tuple(float(edge) for edge in edges)
     if not exact or not all(map(math.isfinite, exact)) or any(a >= b for a, b in pairwise(exact)):
-        raise DefinitionError("bucket", f"edges {edges} do not ascend", "Give finite numbers, each greater than the one before.")
+        raise DefinitionError(_where("bucket"), f"edges {edges} do not ascend", "Give finite numbers, each greater than the one before.")
     return Bucket(number(value), exact)
 
 
@@ -168,7 +169,9 @@ def number(operand: object) -> Expression:
         return operand
     if isinstance(operand, (int, float)) and not isinstance(operand, bool) and math.isfinite(operand):
         return Number(float(operand))
-    raise DefinitionError("derived feature", f"{operand!r} is no operand", 'Use col("name"), finite numbers, case, coalesce and bucket.')
+    raise DefinitionError(
+        _where("derived feature"), f"{operand!r} is no operand", 'Use col("name"), finite numbers, case, coalesce and bucket.'
+    )
 
 
 def columns(expression: Expression | Compare) -> tuple[str, ...]:
@@ -187,3 +190,8 @@ def columns(expression: Expression | Compare) -> tuple[str, ...]:
         case Bucket(value=value):
             found = columns(value)
     return tuple(dict.fromkeys(found))
+
+
+def _where(what: str) -> str:
+    line = here()
+    return f"{line}: {what}" if line else what

@@ -1,14 +1,18 @@
 """What a user writes to add a use case: one value of this class, in a folder of `use_cases/`."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
+from traceback import extract_tb
 from typing import Literal
 
 from contracts.catalogue import NO_ACTION, Catalogue
-from contracts.errors import DefinitionError, NotFound
+from contracts.clock import HOUR_US
+from contracts.errors import DefinitionError, NotFound, OfferloopError
 from contracts.events import EventSchema, EventType
+from contracts.spelling import meant
 from decisions.policies import PolicySpec
 from features.definitions import FeatureSet
 
@@ -21,11 +25,15 @@ class AttributeSource:
 
     Attributes:
         name: the event type, and the key in the settings' `attribute_sources` that says where the table is.
-        query: SELECT of `entity_id, valid_from, recorded_at` (integer microseconds, UTC) and the type's fields.
+        query: SELECT of `entity_id, valid_from, recorded_at` (integer microseconds, or moments with a zone) and the type's fields. Of a
+            Parquet file the columns are read as they are.
+        lag_us: how much later than it says of itself (`recorded_at`) a row may come to light, as when its transaction commits late: so far
+            back is read again each time. A row that was read before changes nothing.
     """
 
     name: str
     query: str
+    lag_us: int = HOUR_US
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +101,11 @@ class UseCase:
     def __post_init__(self) -> None:
         if self.baseline not in self.catalogue.index:
             raise DefinitionError(f"use_cases/{self.name}", f"baseline `{self.baseline}` is no candidate", "Add it to the catalogue.")
+        types = [event_type.name for event_type in self.event_types]
+        for source in self.attribute_sources:
+            if source.name not in types:
+                what = f"attribute source `{source.name}` has no event type of its name"
+                raise DefinitionError(f"use_cases/{self.name}", what, meant(source.name, types))
 
     @cached_property
     def schema(self) -> EventSchema:
@@ -105,24 +118,38 @@ def load(name: str) -> UseCase:
 
     Raises:
         NotFound: there is no such folder.
-        DefinitionError: it offers no use case of that name.
+        DefinitionError: it offers no use case of that name, or one that is wrong: it says in which line, and what to write instead.
     """
     if not name.isidentifier():
         raise NotFound("use case", name)
     try:
         module = import_module(f"use_cases.{name}")
-    except ModuleNotFoundError as error:
-        if error.name != f"use_cases.{name}":
-            raise
-        raise NotFound("use case", name) from error
+    except OfferloopError:
+        raise
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == f"use_cases.{name}":
+            raise NotFound("use case", name) from error
+        raise DefinitionError(_line_of(error, name), f"{type(error).__name__}: {error}", "Mend that line.") from error
     use_case = getattr(module, "USE_CASE", None)
     if not isinstance(use_case, UseCase) or use_case.name != name:
         raise DefinitionError(
             f"use_cases/{name}", "offers no use case of that name", f"Let its __init__.py define USE_CASE = UseCase(name={name!r}, …)."
         )
+    use_case.feature_set.check(use_case.schema)
     return use_case
 
 
 def load_all(names: Sequence[str]) -> dict[str, UseCase]:
     """The use cases of these names, in order."""
     return {name: load(name) for name in names}
+
+
+def _line_of(error: Exception, name: str) -> str:
+    """File and line in the use case's folder that an error comes from."""
+    lines = [(frame.filename, frame.lineno) for frame in extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        lines.append((error.filename or "", error.lineno))
+    for file, line in reversed(lines):
+        if found := re.search(rf".*/({name}(?:\.py|/.*))", file):
+            return f"use_cases/{found[1]}:{line}"
+    return f"use_cases/{name}"

@@ -1,10 +1,13 @@
 """Event types: what may be sent, and what is refused by name."""
 
+import re
+
 import pytest
 
 from contracts.errors import DefinitionError, InvalidInput
-from contracts.events import EventSchema, EventType, FieldType
+from contracts.events import COMMON_COLUMNS, EventSchema, EventType, FieldType
 from contracts.records import FieldValue
+from contracts.tables import EVENTS, columns_of
 
 SCHEMA = EventSchema.build(
     "shop", [EventType("purchase", {"amount_micros": FieldType.INT, "gift": FieldType.BOOL, "product": FieldType.STR})]
@@ -47,3 +50,23 @@ def test_two_types_of_a_name_and_two_meanings_of_a_field_are_refused() -> None:
         EventSchema.build("shop", [EventType("a", {}), EventType("a", {})])
     with pytest.raises(DefinitionError, match="elsewhere"):
         EventSchema.build("shop", [EventType("a", {"x": FieldType.INT}), EventType("b", {"x": FieldType.STR})])
+
+
+@pytest.mark.parametrize(
+    "types, said",
+    [
+        ([EventType("Visit", {}), EventType("visit", {})], "`visit` differs from `Visit` by case alone"),
+        ([EventType("Decision", {})], "`decision` differs from `Decision` by case alone"),
+        ([EventType("visit", {"page": FieldType.STR, "Page": FieldType.STR})], "`Page` differs from `page` by case alone"),
+        ([EventType("visit", {"Reward": FieldType.INT})], "`reward` differs from `Reward` by case alone"),
+        ([EventType("visit", {"Entity_ID": FieldType.STR})], "`Entity_ID` of event type `visit` is what every event has"),
+        ([EventType(" ", {})], "is blank"),
+    ],
+)
+def test_names_that_not_every_engine_can_tell_apart_are_refused(types: list[EventType], said: str) -> None:
+    with pytest.raises(DefinitionError, match=re.escape(said)):
+        EventSchema.build("shop", types)
+
+
+def test_what_every_event_has_is_what_its_table_has() -> None:
+    assert set(columns_of(EVENTS, SCHEMA)) == COMMON_COLUMNS | set(SCHEMA.columns)

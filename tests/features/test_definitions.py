@@ -5,7 +5,7 @@ import pytest
 from contracts.clock import DAY_US, HOUR_US, MINUTE_US
 from contracts.errors import DefinitionError
 from contracts.events import EventSchema, EventType, FieldType
-from features.definitions import Aggregate, Attribute, Derived, Feature, FeatureSet, Request, Where, Window, hop_us, window_start
+from features.definitions import Aggregate, Attribute, Derived, Entity, Feature, FeatureSet, Request, Where, Window, hop_us, window_start
 from features.expressions import bucket, case, coalesce, col
 
 SCHEMA = EventSchema.build(
@@ -99,6 +99,13 @@ def test_json_of_another_shape_is_refused(content: bytes) -> None:
         ((Aggregate(name="n", source="purchase", aggregate="count", window_us=0),), "window of 0"),
         ((Aggregate(name="n", source="purchase", aggregate="sum", field="amount", window_us=1, categories=("a",)),), "Only first and last"),
         ((Derived(name="d", expression=col("e") + 1), Request(name="e", field="e")), "reads e"),
+        ((Request(name="hour", field="hour"), Derived(name="d", expression=col("hours") + 1)), "Did you mean `hour`"),
+        ((Request(name="hour", field="hour", categories=("a", " ")),), "blank category"),
+        ((Request(name="hour", field="hour", tags=("Very Personal",)),), "has a tag 'Very Personal'"),
+        ((Attribute(name="level", source="profile", field="level", fallback="last"),), "Say max_age_us"),
+        ((Attribute(name="level", source="profile", field="level", max_age_us=0),), "max_age_us of 0"),
+        ((Attribute(name="level", source="profile", field="level", max_age_us=1.5),), "max_age_us is of the wrong kind"),  # type: ignore[arg-type]
+        ((Aggregate(name="n", source="purchase", aggregate="cuont", window_us=1),), "Invalid enum value 'cuont'"),  # type: ignore[arg-type]
     ],
 )
 def test_wrong_features_are_named(features: tuple[Feature, ...], said: str) -> None:
@@ -134,3 +141,35 @@ def test_features_must_fit_the_schema(feature: Feature, said: str) -> None:
 
 def test_fitting_features_pass() -> None:
     FEATURES.check(SCHEMA)
+
+
+def test_words_are_no_part_of_the_meaning() -> None:
+    plain = Attribute(name="country", source="profile", field="country", categories=("de",))
+    worded = Attribute(
+        name="country", source="profile", field="country", categories=("de",), description="Where.", owner="crm", unit="code", tags=("pii",)
+    )
+    other = Attribute(name="country", source="profile", field="country", categories=("de",), max_age_us=1, fallback="last")
+    digests = [FeatureSet("any", (feature,)).digest for feature in (plain, worded, other)]
+    assert digests[0] == digests[1] != digests[2]
+    assert FeatureSet("any", (plain,), Entity("player", "Who plays.")).digest == digests[0]
+
+
+def test_where_a_feature_was_written_is_no_part_of_it() -> None:
+    here, there = (
+        Request(name="hour", field="hour"),
+        Request(name="hour", field="hour"),
+    )
+    again = FeatureSet.from_json(FeatureSet("any", (here,)).to_json()).features[0]
+    assert here.written_at.startswith("tests/features/test_definitions.py:") and here.written_at != there.written_at
+    assert here == there == again and hash(here) == hash(there) and again.written_at == ""
+
+
+def test_a_set_that_was_written_before_there_were_tags_and_entities_is_read() -> None:
+    old = b'{"name": "shop", "features": [{"kind": "attribute", "name": "level", "source": "profile", "field": "level", "default": null}]}'
+    again = FeatureSet.from_json(old)
+    assert again.entity == Entity() and again.features[0].tags == () and math.isnan(again.features[0].default)
+
+
+def test_a_wrong_feature_of_a_bundle_has_no_line() -> None:
+    with pytest.raises(DefinitionError, match=r"^feature `Hour` of shop: "):
+        FeatureSet.from_json(b'{"name": "shop", "features": [{"kind": "request", "name": "Hour", "field": "hour"}]}')

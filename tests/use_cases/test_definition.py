@@ -1,13 +1,16 @@
 """Use cases are found by name, and a wrong one is told what is wrong."""
 
+import shutil
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from contracts.errors import DefinitionError, NotFound
 from contracts.events import FieldType
-from use_cases.definition import UseCase, load, load_all
+from use_cases.definition import AttributeSource, UseCase, load, load_all
 from use_cases.game_promotion import USE_CASE
 
 
@@ -27,14 +30,58 @@ def test_a_folder_without_a_use_case_of_its_name_is_refused() -> None:
         load("definition")
 
 
-def test_a_fault_inside_a_use_case_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+GOOD_LINE = '    _customer.number("newbie", description="New in the past year."),\n'
+
+
+@pytest.fixture
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path) -> Iterator[Path]:
+    """The features.py of a copy of a use case that can be loaded as `shop_copy`."""
     import use_cases
 
-    (tmp_path / "broken_case.py").write_text("import there_is_no_such_module\n")
+    folder = tmp_path / "shop_copy"
+    shutil.copytree(repository / "use_cases" / "email_promotion", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in folder.glob("*.py"):
+        file.write_text(file.read_text().replace("email_promotion", "shop_copy"))
     monkeypatch.setattr(use_cases, "__path__", [*use_cases.__path__, str(tmp_path)])
-    with pytest.raises(ModuleNotFoundError, match="there_is_no_such_module"):
-        load("broken_case")
-    sys.modules.pop("use_cases.broken_case", None)
+    yield folder / "features.py"
+    for name in [name for name in sys.modules if name.startswith("use_cases.shop_copy")]:
+        del sys.modules[name]
+
+
+def test_a_copy_with_nothing_wrong_is_loaded(copied: Path) -> None:
+    assert load("shop_copy").feature_set.digest == load("email_promotion").feature_set.digest
+
+
+@pytest.mark.parametrize(
+    "line, said",
+    [
+        ('_customer.number("newby"),', "event type `customer` has no field `newby`. Did you mean `newbie`?"),
+        ('attributes("custommer").number("newbie"),', "no event type `custommer`. Did you mean `customer`?"),
+        ('_customer.number("newbie", defualt=1.0),', "`defualt` of feature `newbie`. Did you mean `default`?"),
+        ('_customer.number("newbie", default="no"),', "default is of the wrong kind: Expected `float`, got `str`"),
+        (
+            '_customer.number("zip_code"),',
+            "feature `zip_code` of shop_copy: has no name of its own: it is that of use_cases/shop_copy/features.py:",
+        ),
+        ('_customer.number("newbie", fallback="last"),', "Say max_age_us too"),
+        ("_customer.number(),", "TypeError: Attributes.number() missing 1 required positional argument: 'field'"),
+        ("_shopper.number(),", "NameError: name '_shopper' is not defined"),
+        ("_customer.number('newbie' 7),", "SyntaxError: invalid syntax"),
+        ("*__import__('there_is_no_such_module'),", "ModuleNotFoundError: No module named 'there_is_no_such_module'"),
+    ],
+)
+def test_a_wrong_line_is_named_with_what_to_write_instead(copied: Path, line: str, said: str) -> None:
+    text = copied.read_text()
+    copied.write_text(text.replace(GOOD_LINE, f"    {line}\n"))
+    number = text.splitlines().index(GOOD_LINE.rstrip("\n")) + 1
+    with pytest.raises(DefinitionError) as caught:
+        load("shop_copy")
+    assert str(caught.value).startswith(f"use_cases/shop_copy/features.py:{number}: ") and said in str(caught.value)
+
+
+def test_an_attribute_source_needs_an_event_type_of_its_name() -> None:
+    with pytest.raises(DefinitionError, match="`profil` has no event type of its name. Did you mean `profile`?"):
+        replace(USE_CASE, attribute_sources=(AttributeSource("profil", ""),))
 
 
 def test_the_baseline_must_be_a_candidate() -> None:

@@ -1,7 +1,8 @@
 """What is known of a customer when an e-mail is about to be sent: the latest row of the shop's table of customers."""
 
 from contracts.events import EventType, FieldType
-from features.definitions import Attribute, FeatureSet
+from features.definitions import Entity
+from features.vocabulary import attributes, feature_set
 from use_cases.definition import AttributeSource
 
 CUSTOMER = EventType(
@@ -27,15 +28,16 @@ ZIP_CODES = ("Rural", "Surburban", "Urban")
 
 CHANNELS = ("Multichannel", "Phone", "Web")
 
-FEATURES = FeatureSet(
+_customer = attributes("customer")
+
+FEATURES = feature_set(
     "email_promotion",
-    (
-        Attribute(name="recency", source="customer", field="recency_months", unit="months", description="Since the last purchase."),
-        Attribute(name="history", source="customer", field="history_cents", unit="cents", description="Spent in the past year."),
-        Attribute(name="mens", source="customer", field="bought_mens", description="Bought men's goods in the past year."),
-        Attribute(name="womens", source="customer", field="bought_womens", description="Bought women's goods in the past year."),
-        Attribute(name="zip_code", source="customer", field="zip_code", categories=ZIP_CODES, default=-1.0),
-        Attribute(name="newbie", source="customer", field="newbie", description="New in the past year."),
-        Attribute(name="channel", source="customer", field="channel", categories=CHANNELS, default=-1.0),
-    ),
+    _customer.number("recency_months", name="recency", unit="months", description="Since the last purchase."),
+    _customer.number("history_cents", name="history", unit="cents", description="Spent in the past year."),
+    _customer.number("bought_mens", name="mens", description="Bought men's goods in the past year."),
+    _customer.number("bought_womens", name="womens", description="Bought women's goods in the past year."),
+    _customer.text("zip_code", ZIP_CODES, description="Kind of place where the customer lives.", tags=("pii",)),
+    _customer.number("newbie", description="New in the past year."),
+    _customer.text("channel", CHANNELS, description="How the customer bought in the past year."),
+    entity=Entity("customer", "Someone who bought from the shop in the past year."),
 )

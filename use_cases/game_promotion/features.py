@@ -1,40 +1,60 @@
 """What is known of a player at the moment of a decision."""
 
-from features.definitions import Aggregate, Attribute, Derived, Feature, FeatureSet, Where, Window
+from features.definitions import Derived, Entity, Feature, FeatureSet
 from features.expressions import Expression, Number, case, col
+from features.vocabulary import attributes, derived, events, feature_set
 from use_cases.game_promotion.catalogue import MODES_OF_THEME
 from use_cases.game_promotion.events import CHANNELS, COUNTRIES, PLATFORMS
+
+PLAYER = Entity("player", "Someone who plays the game.")
 
 _THEMES = tuple(MODES_OF_THEME)
 _MATCHES = {theme: f"matches_{theme}_14d" for theme in _THEMES}
 
+_sessions, _matches, _purchases, _profile = events("session"), events("match"), events("purchase"), attributes("profile")
+_offers = events("decision", name="offers").where("candidate_id", "!=", "none")
+
 
 def build() -> FeatureSet:
     """Tastes (what is played), habits, money, fatigue, profile."""
-    return FeatureSet("game_promotion_v1", (*_tastes(), *_habits(), *_money(), *_fatigue(), *_profile()))
+    return feature_set(
+        "game_promotion_v1",
+        _tastes(),
+        # habits
+        _sessions.count(days=7, name="sessions_7d", unit="sessions"),
+        _matches.seconds_since_last(days=14, name="seconds_since_match", unit="s"),
+        _sessions.last("level", days=28, name="level", default=1.0),
+        # money
+        _purchases.count(days=28, name="purchases_28d", unit="purchases"),
+        _purchases.sum("amount_micros", days=28, name="spend_28d", unit="micro-dollars"),
+        _purchases.max("amount_micros", days=28, name="dearest_28d", unit="micro-dollars"),
+        _purchases.seconds_since_last(days=28, name="seconds_since_purchase", unit="s"),
+        # fatigue
+        _offers.count(days=(1, 3), name="{source}_{window}", unit="offers"),
+        # profile
+        _profile.text("country", COUNTRIES, tags=("pii",)),
+        _profile.text("platform", PLATFORMS),
+        _profile.text("channel", CHANNELS),
+        entity=PLAYER,
+    )
 
 
 def _tastes() -> tuple[Feature, ...]:
     matches = [
-        Aggregate(
-            name=_MATCHES[theme],
-            source="match",
-            aggregate="count",
-            window_us=Window.days(14),
-            where=(Where("mode", "in", modes),),
-            description=f"Matches in modes of the theme {theme}: {', '.join(modes)}.",
-            unit="matches",
-        )
+        feature
         for theme, modes in MODES_OF_THEME.items()
+        for feature in _matches.where("mode", "in", modes).count(
+            days=14, name=_MATCHES[theme], unit="matches", description=f"Matches in modes of the theme {theme}: {', '.join(modes)}."
+        )
     ]
     first, second, *others = (col(_MATCHES[theme]) for theme in _THEMES)
     total = first + second
     for count in others:
         total = total + count
     shares = [
-        Derived(
-            name=f"share_{theme}",
-            expression=col(_MATCHES[theme]) / total,
+        derived(
+            f"share_{theme}",
+            col(_MATCHES[theme]) / total,
             default=1.0 / len(_THEMES),
             description=f"Share of the matches of 14 days in modes of the theme {theme}.",
         )
@@ -50,47 +70,4 @@ def _favourite() -> Derived:
         share = col(f"share_{theme}")
         number = case(share > best, float(position), number)
         best = case(share > best, share, best)
-    return Derived(name="favourite", expression=number, description="Number of the theme with the largest share.")
-
-
-def _habits() -> tuple[Feature, ...]:
-    return (
-        Aggregate(name="sessions_7d", source="session", aggregate="count", window_us=Window.days(7), unit="sessions"),
-        Aggregate(
-            name="seconds_since_match",
-            source="match",
-            aggregate="seconds_since_last",
-            window_us=Window.days(14),
-            default=1_209_600.0,
-            unit="s",
-        ),
-        Aggregate(name="level", source="session", aggregate="last", field="level", window_us=Window.days(28), default=1.0),
-    )
-
-
-def _money() -> tuple[Feature, ...]:
-    month = Window.days(28)
-    return (
-        Aggregate(name="purchases_28d", source="purchase", aggregate="count", window_us=month, unit="purchases"),
-        Aggregate(name="spend_28d", source="purchase", aggregate="sum", field="amount_micros", window_us=month, unit="micro-dollars"),
-        Aggregate(name="dearest_28d", source="purchase", aggregate="max", field="amount_micros", window_us=month, unit="micro-dollars"),
-        Aggregate(
-            name="seconds_since_purchase", source="purchase", aggregate="seconds_since_last", window_us=month, default=2_419_200.0, unit="s"
-        ),
-    )
-
-
-def _fatigue() -> tuple[Feature, ...]:
-    offered = (Where("candidate_id", "!=", "none"),)
-    return (
-        Aggregate(name="offers_1d", source="decision", aggregate="count", window_us=Window.days(1), where=offered, unit="offers"),
-        Aggregate(name="offers_3d", source="decision", aggregate="count", window_us=Window.days(3), where=offered, unit="offers"),
-    )
-
-
-def _profile() -> tuple[Feature, ...]:
-    return (
-        Attribute(name="country", source="profile", field="country", default=-1.0, categories=COUNTRIES),
-        Attribute(name="platform", source="profile", field="platform", default=-1.0, categories=PLATFORMS),
-        Attribute(name="channel", source="profile", field="channel", default=-1.0, categories=CHANNELS),
-    )
+    return derived("favourite", number, description="Number of the theme with the largest share.")
