@@ -1,8 +1,5 @@
 """Use cases are found by name, and a wrong one is told what is wrong."""
 
-import shutil
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +7,7 @@ import pytest
 
 from contracts.errors import DefinitionError, NotFound
 from contracts.events import FieldType
+from tests.use_cases.conftest import Copy, load_copy
 from use_cases.definition import AttributeSource, UseCase, load, load_all
 from use_cases.game_promotion import USE_CASE
 
@@ -34,22 +32,13 @@ GOOD_LINE = '    _customer.number("newbie", description="New in the past year.")
 
 
 @pytest.fixture
-def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path) -> Iterator[Path]:
-    """The features.py of a copy of a use case that can be loaded as `shop_copy`."""
-    import use_cases
-
-    folder = tmp_path / "shop_copy"
-    shutil.copytree(repository / "use_cases" / "email_promotion", folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in folder.glob("*.py"):
-        file.write_text(file.read_text().replace("email_promotion", "shop_copy"))
-    monkeypatch.setattr(use_cases, "__path__", [*use_cases.__path__, str(tmp_path)])
-    yield folder / "features.py"
-    for name in [name for name in sys.modules if name.startswith("use_cases.shop_copy")]:
-        del sys.modules[name]
+def copied(copy: Copy) -> Path:
+    """The features.py of a copy."""
+    return copy("email_promotion")
 
 
 def test_a_copy_with_nothing_wrong_is_loaded(copied: Path) -> None:
-    assert load("shop_copy").feature_set.digest == load("email_promotion").feature_set.digest
+    assert load_copy().feature_set.digest == load("email_promotion").feature_set.digest
 
 
 @pytest.mark.parametrize(
@@ -75,7 +64,7 @@ def test_a_wrong_line_is_named_with_what_to_write_instead(copied: Path, line: st
     copied.write_text(text.replace(GOOD_LINE, f"    {line}\n"))
     number = text.splitlines().index(GOOD_LINE.rstrip("\n")) + 1
     with pytest.raises(DefinitionError) as caught:
-        load("shop_copy")
+        load_copy()
     assert str(caught.value).startswith(f"use_cases/shop_copy/features.py:{number}: ") and said in str(caught.value)
 
 
