@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import pytest
 
-from contracts.clock import HOUR_US
+from contracts.clock import HOUR_US, to_datetime, to_us
 from contracts.records import Event
 from features.definitions import FeatureSet, window_start
 from tests.engines.engines import EACH_ENGINE, Engine, engine_named
@@ -23,13 +24,14 @@ START = window_start(NOON, WINDOWS[WINDOW])
 class Obligation:
     """A history, and another that must give the same; without another, the default is owed.
 
-    `seen_seq` is of the first history's row; without it the row sees what was ingested by its moment.
+    `seen_seq` is of the first history's row; without it the row sees what was ingested by its moment. The other's moment is noon.
     """
 
     name: str
     history: Sequence[Event]
     same_as: Sequence[Event] | None
     seen_seq: int | None = None
+    moment: int = NOON
 
 
 def purchase(number: int, at: int, amount: int, ingested: int | None = None, product: str = "a") -> Event:
@@ -40,6 +42,14 @@ BASE = [purchase(1, NOON - 30 * HOUR_US, 7), purchase(2, NOON - 20 * HOUR_US, 40
 OLD = purchase(9, START - 1, 99)
 
 
+TIMES = (
+    "2024-02-29T00:00", "2024-02-29T12:00", "2024-03-01T00:00", "2024-03-01T23:00", "2024-03-02T12:00", "2025-03-01T00:00",
+    "1970-01-01T00:00", "1970-01-01T01:00", "1970-01-02T23:00", "1970-01-03T00:00", "1969-12-31T23:00", "1904-02-29T12:00",
+    "1900-03-01T00:00", "0001-01-05T00:00", "2000-03-01T00:00", "2100-03-01T00:00", "9999-12-31T23:00",
+)  # fmt: skip
+"""Leap days, years that have none though four divides them, the epoch, the first and last years that have a date."""
+
+
 def arriving(events: Sequence[Event], at: int) -> list[Event]:
     """Events that become visible in this order, from a moment on."""
     return [Event(e.event_id, e.entity_id, e.type, e.event_time, at + seq, seq, e.fields) for seq, e in enumerate(events, start=1)]
@@ -48,6 +58,15 @@ def arriving(events: Sequence[Event], at: int) -> list[Event]:
 def at_once(events: Sequence[Event]) -> list[Event]:
     """Events that all happened at one time."""
     return [Event(e.event_id, e.entity_id, e.type, NOON - 9, NOON - 9, e.seq, e.fields) for e in events]
+
+
+def moved(moment: int) -> Obligation:
+    """The same history around another moment, whole hours away, by the wall clock of its time."""
+    history = [
+        Event(e.event_id, e.entity_id, e.type, e.event_time + moment - NOON, e.ingested_time + moment - NOON, e.seq, e.fields)
+        for e in [purchase(0, START - 1, 99), purchase(9, START, 5), *BASE]
+    ]
+    return Obligation(f"the same at {to_datetime(moment):%Y-%m-%d %H:%M}", history, [purchase(9, START, 5), *BASE], moment=moment)
 
 
 OBLIGATIONS = (
@@ -66,6 +85,7 @@ OBLIGATIONS = (
     Obligation("late arrival does not matter", arriving(BASE, NOON - 9), BASE),
     Obligation("another order of arrival does not matter", arriving(BASE[::-1], NOON - 9), BASE),
     Obligation("arrival does not order equal times", arriving(at_once(BASE)[::-1], NOON - 9), at_once(BASE)),
+    *(moved(to_us(datetime.fromisoformat(f"{text}Z"))) for text in TIMES),
     Obligation("other types do not matter", [*BASE, event(4, "session", NOON - 7, NOON - 7, {"length_ms": 9})], BASE),
 )
 
@@ -75,10 +95,13 @@ def together(engine: Engine) -> dict[str, Found]:
     events = [Event("x", "bystander", "purchase", NOON - 3, NOON - 3, 1, {"amount": 5, "product": "a", "gift": False})]
     rows = []
     for index, owed in enumerate(OBLIGATIONS):
-        for side, history, seen in (("left", owed.history, owed.seen_seq), ("right", owed.same_as or (), None)):
+        for side, history, seen, moment in (
+            ("left", owed.history, owed.seen_seq, owed.moment),
+            ("right", owed.same_as or (), None, NOON),
+        ):
             name = f"{side}{index}"
             events += [Event(e.event_id, name, e.type, e.event_time, e.ingested_time, e.seq, e.fields) for e in history]
-            rows.append(Row(name, name, NOON, seen))
+            rows.append(Row(name, name, moment, seen))
     return engine(FEATURES, SCHEMA, events, rows)
 
 
