@@ -1,11 +1,11 @@
 """`offerloop explain`."""
 
-import math
-
 import click
 
 from cli.here import layout_of, settings_of
-from cli.output import json_option, moment, number, print_json, print_table
+from cli.output import json_option, moment, print_json, print_table
+from cli.output import number as short
+from cli.values import age, value
 from contracts.errors import NotFound
 from contracts.records import Decision
 from contracts.settings import Settings
@@ -62,8 +62,8 @@ def _say(decision: Decision, feature_set: FeatureSet, explanation: Explanation) 
     seen = f"It saw the entity's events up to number {decision.seen_seq}"
     click.echo(f"{seen}; degraded: {', '.join(decision.degraded) or 'nothing'}")
     rows = [
-        (name, _value(feature_set, name, value), "missing" if name in decision.missing else _age(age_us))
-        for name, value, age_us in zip(feature_set.names, decision.features, decision.ages_us, strict=True)
+        (name, value(feature_set, name, number), "missing" if name in decision.missing else age(age_us))
+        for name, number, age_us in zip(feature_set.names, decision.features, decision.ages_us, strict=True)
     ]
     print_table("Features", ("feature", "value#", "age#"), rows)
     print_table(
@@ -72,10 +72,10 @@ def _say(decision: Decision, feature_set: FeatureSet, explanation: Explanation) 
         [
             (
                 logged.candidate_id,
-                number(logged.score),
-                number(logged.p_in_arm),
-                number(again.score),
-                number(again.p_in_arm),
+                short(logged.score),
+                short(logged.p_in_arm),
+                short(again.score),
+                short(again.p_in_arm),
                 "◀ shown" if logged.candidate_id == decision.action else "",
             )
             for logged, again in zip(decision.candidates, explanation.candidates or decision.candidates, strict=True)
@@ -86,17 +86,3 @@ def _say(decision: Decision, feature_set: FeatureSet, explanation: Explanation) 
         click.secho("Computed again from log and release: equal to the last bit.", fg="green")
     for difference in explanation.differences:
         click.secho(f"Differs: {difference}", fg="red")
-
-
-def _value(feature_set: FeatureSet, name: str, value: float) -> str:
-    categories = feature_set.categories.get(name, ())
-    if categories and not math.isnan(value) and 0 <= int(value) < len(categories):
-        return f"{categories[int(value)]} ({value:g})"
-    return f"{value:g}"
-
-
-def _age(age_us: int) -> str:
-    if age_us < 0:
-        return ""
-    seconds = age_us / 1e6
-    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} d"

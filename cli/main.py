@@ -1,12 +1,12 @@
-"""The `offerloop` command. Its commands are loaded when they are asked for, so that help is there at once."""
+"""The `offerloop` command."""
 
 import sys
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 
 import click
 
+from cli.commands import Lazy
 from contracts.errors import OfferloopError
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -21,7 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "rollback": ("cli.rollback", "Put the champion before this one, or a named one, back."),
     "explain": ("cli.explain", "Compute a decision again, to the last bit."),
     "why": ("cli.why", "Say who changed what, when and why: ledger and inbox."),
-    "features": ("cli.features", "List the features of a use case."),
+    "features": ("cli.features", "Features: what each is, where it comes from, and how it behaves."),
     "keys": ("cli.keys", "Keys of the API: list, make, drop, show the owner's."),
     "hook": ("cli.hook", "The secret that signs webhooks."),
     "monitoring": ("cli.monitoring", "Dashboards of what Offerloop decides and earns."),
@@ -29,29 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 """Where each command is (a function named as it, or `command`), and what it does."""
 
 
-class Commands(click.Group):
-    """Loads a command's module when it is run, or asked for help."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in the order in which people want to read them."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of a name; None when there is none."""
-        if cmd_name not in COMMANDS:
-            return None
-        module = import_module(COMMANDS[cmd_name][0])
-        found = getattr(module, "command", None) or getattr(module, cmd_name)
-        assert isinstance(found, click.Command)
-        return found
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without loading them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, what) for name, (_, what) in COMMANDS.items()])
-
-
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Lazy, members=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="Settings file instead of ./offerloop.toml.")
 @click.option("--state", type=click.Path(file_okay=False), help="State folder instead of the settings' one.")
 @click.version_option(package_name="offerloop")

@@ -261,8 +261,12 @@ class FeatureSet(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=T
     @cached_property
     def digest(self) -> str:
         """Digest of what the values mean: everything but the name of the set, its entity, and the words for people."""
-        features = self._plain()["features"]
-        return digest_of([{key: value for key, value in feature.items() if key not in _DOCUMENTATION} for feature in features])
+        return digest_of(self._meanings())
+
+    @cached_property
+    def digests(self) -> Mapping[str, str]:
+        """Digest of what each feature means by its name, as far as it says so itself: not of what it is derived from."""
+        return {meaning["name"]: digest_of(meaning) for meaning in self._meanings()}
 
     def to_json(self) -> bytes:
         """The set as JSON, from which `from_json` builds an equal one without the code that defined it; NaN is null."""
@@ -297,6 +301,9 @@ class FeatureSet(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=T
     def _where(self, feature: Feature) -> str:
         line = f"{feature.written_at}: " if feature.written_at else ""
         return f"{line}feature `{feature.name}` of {self.name}"
+
+    def _meanings(self) -> list[dict[str, Any]]:
+        return [{key: value for key, value in feature.items() if key not in _DOCUMENTATION} for feature in self._plain()["features"]]
 
     def _plain(self) -> Any:
         plain = msgspec.to_builtins(self)

@@ -91,12 +91,6 @@ def test_a_log_row_that_says_otherwise_is_told(run: Run, layout: Layout) -> None
     assert ran.code == 1 and "Differs: score of" in ran.out
 
 
-def test_features_are_listed_with_their_meaning(run: Run) -> None:
-    assert "latest customer.recency_months" in run("features", USE_CASE).out
-    assert json.loads(run("features", USE_CASE, "--json").out)["features"][0]["name"] == "recency"
-    assert "is not known" in run("features", "nothing").err
-
-
 def test_keys_are_made_listed_and_dropped(run: Run, layout: Layout) -> None:
     made = run("keys", "make", "game", "--scope", "decide").out.strip()
     assert read_keys(layout).check(f"Bearer {made}", Scope.DECIDE) == "game"

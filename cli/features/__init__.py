@@ -1,0 +1,19 @@
+"""`offerloop features`: what each feature is, where it comes from, and how it behaves."""
+
+import click
+
+from cli.commands import Lazy
+
+COMMANDS = {
+    "list": ("cli.features.listing", "Each feature, its meaning and its default."),
+    "describe": ("cli.features.describe", "Everything that is declared of one feature, and which releases use it."),
+    "preview": ("cli.features.preview", "The values of one entity, now or at a moment."),
+    "lineage": ("cli.features.lineage", "From sources to releases: what is made of what."),
+    "docs": ("cli.features.docs", "The page of documentation of a use case's features."),
+}
+"""Where each command is, and what it does."""
+
+
+@click.group("features", cls=Lazy, members=COMMANDS)
+def command() -> None:
+    """Features of a use case: written once, computed alike by DuckDB, by Spark and online."""

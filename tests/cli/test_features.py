@@ -1,0 +1,129 @@
+"""`offerloop features`: what is declared, where it comes from, and what its values are."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cli.features import COMMANDS
+from contracts.records import FieldValue
+from contracts.settings import Settings
+from releases.ledger import Ledger
+from serving.messages import EventMessage
+from serving.service import DecisionService
+from storage.layout import Layout
+from tests.cli.conftest import USE_CASE, Run
+
+ROW: dict[str, FieldValue] = {
+    "recency_months": 3,
+    "history_cents": 12_345,
+    "bought_mens": True,
+    "bought_womens": False,
+    "zip_code": "Urban",
+    "newbie": False,
+    "channel": "Pigeon",
+}
+
+
+def test_help_names_every_command(run: Run) -> None:
+    said = run("features", "--help").out
+    assert all(f"  {name} " in said for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(run: Run, name: str) -> None:
+    ran = run("features", name, "--help")
+    assert ran.code == 0 and ran.out.startswith(f"Usage: offerloop features {name}")
+
+
+def test_features_are_listed_with_their_meaning(run: Run) -> None:
+    said = run("features", "list", USE_CASE).out
+    assert "latest customer.recency_months" in said and "unknown" in said
+    assert json.loads(run("features", "list", USE_CASE, "--json").out)["features"][0]["name"] == "recency"
+    assert [one["name"] for one in json.loads(run("features", "list", USE_CASE, "--tag", "pii", "--json").out)["features"]] == ["zip_code"]
+    assert "is not known" in run("features", "list", "nothing").err
+
+
+def test_a_feature_is_described_with_the_releases_that_use_it(run: Run, layout: Layout) -> None:
+    ledger = Ledger(layout.ledger)
+    (release,) = ledger.releases(USE_CASE)
+    ledger.close()
+    said = run("features", "describe", USE_CASE, "zip_code").out
+    for expected in ("Kind of place", "0 Rural, 1 Surburban, 2 Urban", "pii", "use_cases/email_promotion/features.py:", release.release_id):
+        assert expected in said
+    found = json.loads(run("features", "describe", USE_CASE, "zip_code", "--json").out)
+    assert found["releases"] == [{"release_id": release.release_id, "stage": "champion"}]
+    assert found["reads"] == [{"source": "customer", "field": "zip_code"}]
+    (layout.bundles / release.release_id / "features.json").chmod(0o644)
+    (layout.bundles / release.release_id / "features.json").write_text("{}")
+    assert json.loads(run("features", "describe", USE_CASE, "zip_code", "--json").out)["releases"] == []
+    assert "feature `zip` is not known. Known: recency" in run("features", "describe", USE_CASE, "zip").err
+
+
+def test_a_feature_is_described_without_an_installation(run: Run) -> None:
+    said = run("features", "describe", "game_promotion", "share_calm").out
+    assert "none yet" in said and "matches_calm_14d" in said and "favourite" in said
+
+
+def test_the_lineage_goes_from_fields_to_releases(run: Run, layout: Layout) -> None:
+    said = run("features", "lineage", USE_CASE).out
+    assert "customer.zip_code" in said and "→ release r-" in said
+    graph = json.loads(run("features", "lineage", USE_CASE, "--json").out)
+    assert {"kind": "field", "name": "customer.newbie"} in graph["nodes"]
+    assert [edge["end"]["kind"] for edge in graph["edges"]].count("release") == 1
+    said = run("features", "lineage", "game_promotion").out
+    assert "→ share_story" in said and "no release yet" in said
+
+
+def test_the_page_is_printed_or_written(run: Run, tmp_path: Path) -> None:
+    printed = run("features", "docs", USE_CASE).out
+    assert printed.startswith("# Features of email_promotion\n")
+    assert "7 features in" in run("features", "docs", USE_CASE, "--out", "pages/email.md").out
+    assert (tmp_path / "pages/email.md").read_text() == printed
+
+
+def accept(layout: Layout, entity_id: str, age_us: int = 0) -> int:
+    """Take in a row of a customer; when it was."""
+    settings = Settings(state=str(layout.root), use_cases=(USE_CASE,))
+    with DecisionService(settings) as service:
+        at_us = service.clock.now_us() - age_us
+        receipt = service.accept_events(USE_CASE, [EventMessage(f"row-{entity_id}-{at_us}", entity_id, "customer", at_us, ROW)])
+    assert receipt.accepted == 1
+    return at_us
+
+
+def test_an_entity_is_shown_as_a_decision_would_see_it(run: Run, layout: Layout) -> None:
+    accept(layout, "e-9", age_us=3 * 3_600_000_000)
+    said = run("features", "preview", USE_CASE, "--entity", "e-9").out
+    assert "Urban (2)" in said and "unknown (-1)" in said and "3.0 h" in said and "missing" not in said
+    found = {one["feature"]: one for one in json.loads(run("features", "preview", USE_CASE, "--entity", "e-9", "--json").out)["features"]}
+    assert (found["history"]["value"], found["channel"]["value"], found["channel"]["missing"]) == (12_345.0, -1.0, False)
+    assert "missing: its default, unknown" in run("features", "preview", USE_CASE, "--entity", "nobody").out
+
+
+def test_an_entity_is_shown_as_it_was_known_then(run: Run, layout: Layout) -> None:
+    at_us = accept(layout, "e-9")
+    later, before = (
+        {one["feature"]: one for one in json.loads(run(*words, "--json").out)["features"]}
+        for words in [
+            ("features", "preview", USE_CASE, "--entity", "e-9", "--at", str(moment)) for moment in (at_us + 10_000_000, at_us - 1)
+        ]
+    )
+    assert (later["recency"]["value"], later["recency"]["missing"]) == (3.0, False)
+    assert (before["recency"]["value"], before["recency"]["missing"]) == (0.0, True)
+    said = run("features", "preview", USE_CASE, "--entity", "e-9", "--at", "2001-01-01T00:00:00Z").out
+    assert "2001-01-01 00:00:00 UTC" in said and "missing: its default" in said
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (("--at", "2001-01-01T00:00:00"), "expected RFC 3339 with a zone"),
+        (("--at", "yesterday"), "`--at` is 'yesterday'"),
+        (("--context", "[1]"), "a JSON object such as"),
+    ],
+)
+@pytest.mark.usefixtures("layout")
+def test_what_cannot_be_asked_is_named(run: Run, words: tuple[str, ...], said: str) -> None:
+    ran = run("features", "preview", USE_CASE, "--entity", "e-9", *words)
+    assert ran.code == 2 and said in ran.err
