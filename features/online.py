@@ -1,20 +1,22 @@
 """Features of one entity, now: from the bytes of its state to a row, exactly what the engines compute from tables."""
 
-import math
-from bisect import bisect_left, bisect_right
+import struct
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from hashlib import blake2b
 
-import numpy as np
+import msgspec
 
 from contracts.catalogue import Catalogue
 from contracts.clock import DAY_US
 from contracts.errors import NotFound
 from contracts.events import EventSchema
 from contracts.records import DECISION_EVENT, Event, FieldValue
+from features import ready
 from features import state as states
-from features.definitions import UNKNOWN_CATEGORY, Aggregate, FeatureRow, FeatureSet
-from features.plan import FilterPlan, Output, Plan, SourcePlan, prepare, request_value
+from features.definitions import Aggregate, FeatureRow, FeatureSet
+from features.many import FeatureRows
+from features.plan import Plan, prepare
 
 GRACE_US = DAY_US
 """How far before the newest ingestion of an entity's events a moment may lie and still be read exactly."""
@@ -43,13 +45,17 @@ class OnlineFeatures:
         schema: the use case's events. All declared fields are kept, so that a new feature set finds them.
         retention_us: how long events are kept, for each type (those not named: only what attributes need), or for all.
         grace_us: see above.
+        ready: feature sets whose rows are kept ready, so that most reads only look them up; any other set is computed at the read.
     """
 
-    def __init__(self, schema: EventSchema, retention_us: Mapping[str, int] | int, grace_us: int = GRACE_US) -> None:
-        self._fields = {name: tuple(event_type.fields) for name, event_type in schema.types.items()}
+    def __init__(
+        self, schema: EventSchema, retention_us: Mapping[str, int] | int, grace_us: int = GRACE_US, ready: Iterable[FeatureSet] = ()
+    ) -> None:
+        self._fields = {name: event_type.fields for name, event_type in schema.types.items()}
         self._retention = {name: retention_us if isinstance(retention_us, int) else retention_us.get(name, 0) for name in self._fields}
         self._grace_us = grace_us
         self._plans: dict[str, Plan] = {}
+        self._ready = {plan.key: plan for plan in map(self._plan, ready)}
 
     def apply(self, state: bytes | None, event: Event) -> tuple[bytes, int]:
         """The state after an event, and the `seq` the event was given. Whether it came before is for the caller to know.
@@ -61,9 +67,14 @@ class OnlineFeatures:
         fields = self._fields.get(event.type)
         if fields is None:
             raise NotFound("event type", event.type, tuple(self._fields))
-        settled_us = event.ingested_time - self._grace_us
-        after = states.insert(states.decode(state), event, fields, self._retention[event.type], settled_us)
-        return states.encode(after), after.seq
+        after = states.insert(states.decode(state), event, fields, self._retention[event.type], self._grace_us)
+        at_us = max(after.ingested_us, event.event_time) + 1
+        before: Mapping[bytes, memoryview] = {}
+        if state is not None and self._ready:
+            count, *_ = states.head(state)
+            before = ready.split(state, states.HEAD.size, count)
+        rows = tuple([self._row(plan, after, at_us, before.get(key), event.type) for key, plan in self._ready.items()])
+        return states.encode(states.EntityState(after.seq, after.ingested_us, after.types, rows)), after.seq
 
     def read(self, state: bytes | None, feature_set: FeatureSet, at_us: int, context: Mapping[str, FieldValue]) -> FeatureRow:
         """The features of an entity at a moment, from everything its state has seen.
@@ -75,33 +86,71 @@ class OnlineFeatures:
             context: the request's, for features of the request.
 
         Raises:
-            DataRefused: the state's bytes are damaged.
+            DataRefused: the bytes that were looked at are damaged.
         """
-        plan = self._plans.get(feature_set.digest)
-        if plan is None:
-            plan = self._plans[feature_set.digest] = prepare(feature_set)
-        entity = states.decode(state)
-        row = _Row(plan)
-        for source in plan.sources:
-            rows = entity.types.get(source.type)
-            if rows is not None:
-                _read_source(row, source, rows, at_us)
-        for position, request in plan.requests:
-            value = request_value(request, context.get(request.field))
-            if value is not None:
-                row.put(position, value, 0)
-        for derived in plan.derived:
-            value = derived.function(row.values)
-            if math.isfinite(value):
-                row.put(derived.position, value + 0.0, -1)
-            row.ages[derived.position] = max((row.ages[position] for position in derived.inputs), default=-1)
-        return FeatureRow(
-            np.array(row.values),
-            tuple([name for name, missing in zip(plan.names, row.missing, strict=True) if missing]),
-            np.array(row.ages),
-            tuple([plan.names[position] for position in row.stale]),
-            entity.seq,
-        )
+        plan = self._plans.get(feature_set.digest) or self._plan(feature_set)
+        if state is None:
+            return ready.finish(plan, ready.make(plan, states.EMPTY, at_us), 0, at_us, context, 0)
+        # why: what `states.head` does, without the call, since this is most of what a read costs
+        try:
+            checksum, version, count, length, _, seq, _ = _unpack_head(state)
+        except struct.error as error:
+            raise states.damaged() from error
+        if version != states.STATE_FORMAT or _checksum(memoryview(state)[4:length]) != checksum:
+            states.head(state)
+            raise states.damaged()
+        start = states.HEAD.size
+        for _ in range(count):
+            key, since_us, until_us, _, _, size = _unpack_row(state, start)
+            if key == plan.key:
+                if since_us <= at_us < until_us:
+                    return ready.finish(plan, state, start, at_us, context, seq)
+                break
+            start += size
+        return ready.finish(plan, ready.make(plan, states.decode(state), at_us), 0, at_us, context, seq)
+
+    def read_many(
+        self,
+        found: Sequence[bytes | None],
+        feature_set: FeatureSet,
+        at_us: int,
+        contexts: Sequence[Mapping[str, FieldValue]] | None = None,
+    ) -> FeatureRows:
+        """The features of many entities at one moment, as `read` gives them for each.
+
+        Raises:
+            DataRefused: the bytes that were looked at are damaged.
+        """
+        plan = self._plans.get(feature_set.digest) or self._plan(feature_set)
+        head, own = states.HEAD.size, plan.key
+        rows: list[bytes] = []
+        seqs: list[int] = []
+        nothing = b""
+        for state in found:
+            if state is None:
+                nothing = nothing or ready.make(plan, states.EMPTY, at_us)
+                rows.append(nothing)
+                seqs.append(0)
+                continue
+            try:
+                checksum, version, count, length, _, seq, _ = _unpack_head(state)
+            except struct.error as error:
+                raise states.damaged() from error
+            if version != states.STATE_FORMAT or _checksum(memoryview(state)[4:length]) != checksum:
+                states.head(state)
+                raise states.damaged()
+            seqs.append(seq)
+            start = head
+            for _ in range(count):
+                key, since_us, until_us, _, _, size = _unpack_row(state, start)
+                if key == own:
+                    if since_us <= at_us < until_us:
+                        rows.append(state[start : start + size])
+                    break
+                start += size
+            if len(rows) < len(seqs):
+                rows.append(ready.make(plan, states.decode(state), at_us))
+        return FeatureRows.of(plan, rows, seqs, at_us, contexts)
 
     def last_times(self, state: bytes | None, type_name: str, field: str, at_us: int) -> Mapping[str, int]:
         """For each text of a field, the time in microseconds of the latest event with `event_time ≤ at_us` that has it: for cool-downs.
@@ -111,82 +160,53 @@ class OnlineFeatures:
         rows = states.decode(state).types.get(type_name)
         return {} if rows is None else states.last_times(rows, field, at_us)
 
+    def build(self, events: Iterable[Event]) -> bytes | None:
+        """The state of an entity from all its events, each with its `seq`: equal in content to what `apply`, one by one, comes to.
 
-class _Row:
-    """A row while it is read."""
+        Events of types that are no longer declared only count for `seq`. None without events.
+        """
+        whole = states.build(events, self._fields)
+        if whole.ingested_us == states.NEVER:
+            return None
+        return self._encoded(states.prune(whole, self._retention, whole.ingested_us - self._grace_us), whole.ingested_us + 1)
 
-    __slots__ = ("ages", "missing", "stale", "values")
+    def compact(self, state: bytes, now_us: int) -> bytes:
+        """The state without events that no moment from `now_us − grace` on can need, its rows as of now.
 
-    def __init__(self, plan: Plan) -> None:
-        self.values = list(plan.defaults)
-        self.ages = [-1] * len(plan.defaults)
-        self.missing = [True] * len(plan.defaults)
-        self.stale: list[int] = []
+        Raises:
+            DataRefused: the state's bytes are damaged.
+        """
+        before = states.decode(state)
+        kept = states.prune(before, self._retention, max(now_us, before.ingested_us) - self._grace_us)
+        return self._encoded(kept, max(now_us, before.ingested_us + 1))
 
-    def put(self, position: int, value: float, age_us: int) -> None:
-        self.ages[position] = age_us
-        self.missing[position] = False
-        self.values[position] = value
+    def digest(self, state: bytes | None) -> str:
+        """Digest of what a state says, however it came to it and however its bytes lie: what every later read and `seq` follow from.
 
-    def put_number(self, output: Output, value: float, age_us: int) -> None:
-        default = self.values[output.position]
-        self.put(output.position, value, age_us)
-        if output.max_age_us is not None and age_us > output.max_age_us:
-            self.stale.append(output.position)
-            if output.replaced:
-                self.values[output.position] = default
+        Raises:
+            DataRefused: the state's bytes are damaged.
+        """
+        whole = states.decode(state)
+        kept = states.prune(whole, self._retention, whole.ingested_us - self._grace_us)
+        return blake2b(_encode((whole.seq, whole.ingested_us, states.content(kept))), digest_size=16).hexdigest()
 
-    def put_value(self, output: Output, value: Any, age_us: int) -> None:
-        self.put_number(output, output.codes.get(value, UNKNOWN_CATEGORY) if output.codes else float(value), age_us)
+    def _encoded(self, state: states.EntityState, at_us: int) -> bytes:
+        rows = tuple([ready.make(plan, state, at_us) for plan in self._ready.values()])
+        return states.encode(states.EntityState(state.seq, state.ingested_us, state.types, rows))
 
+    def _row(self, plan: Plan, state: states.EntityState, at_us: int, before: memoryview | None, changed: str) -> bytes:
+        if before is not None:
+            at_us = max(at_us, ready.ROW.unpack_from(before)[1])
+        return ready.make(plan, state, at_us, before, changed)
 
-def _read_source(row: _Row, source: SourcePlan, rows: states.Rows, at_us: int) -> None:
-    times: Sequence[int] = rows.event_times()
-    columns: dict[str, states.Column | None] = {}
-    if source.attributes and (latest := bisect_right(times, at_us) - 1) >= 0:
-        for output in source.attributes:
-            column = _column(columns, rows, output.field)
-            if column is not None and (value := column[latest]) is not None:
-                row.put_value(output, value, at_us - times[latest])
-    end = bisect_left(times, at_us)
-    if end:
-        for part in source.filters:
-            _read_filter(row, part, rows, columns, times, end, at_us)
-
-
-def _read_filter(
-    row: _Row, part: FilterPlan, rows: states.Rows, columns: dict[str, states.Column | None], times: Sequence[int], end: int, at_us: int
-) -> None:
-    chosen: Sequence[int] | None = None
-    if part.conditions:
-        chosen = range(bisect_left(times, at_us - part.longest_us - DAY_US), end)
-        for field, test in part.conditions:
-            column = _column(columns, rows, field)
-            chosen = [] if column is None else [index for index in chosen if test(column[index])]
-        times = [times[index] for index in chosen]
-        end = len(times)
-    for window in part.windows:
-        start = bisect_left(times, (at_us - window.window_us) // window.hop_us * window.hop_us, 0, end)
-        if start == end:
-            continue
-        age_us = at_us - times[end - 1]
-        for output in window.counts:
-            row.put_number(output, float(end - start), age_us)
-        for output in window.recencies:
-            row.put_number(output, age_us / 1e6, age_us)
-        for output, reduce in window.values:
-            column = _column(columns, rows, output.field)
-            if column is None:
-                continue
-            found: Any = column[start:end] if chosen is None else [column[index] for index in chosen[start:]]
-            if isinstance(column, memoryview):
-                row.put_value(output, reduce(found), age_us)
-            elif present := [value for value in found if value is not None]:
-                newest = max(index for index in range(start, end) if found[index - start] is not None)
-                row.put_value(output, reduce(present), at_us - times[newest])
+    def _plan(self, feature_set: FeatureSet) -> Plan:
+        plan = self._plans.get(feature_set.digest)
+        if plan is None:
+            plan = self._plans[feature_set.digest] = prepare(feature_set)
+        return plan
 
 
-def _column(columns: dict[str, states.Column | None], rows: states.Rows, field: str) -> states.Column | None:
-    if field not in columns:
-        columns[field] = rows.column(field)
-    return columns[field]
+_unpack_head = states.HEAD.unpack_from
+_unpack_row = ready.ROW.unpack_from
+_checksum = zlib.crc32
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode

@@ -3,10 +3,11 @@
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contracts.events import INT64_MAX
 from contracts.records import FieldValue
@@ -14,7 +15,8 @@ from features.definitions import UNKNOWN_CATEGORY, Aggregate, Attribute, Derived
 from features.expressions import columns
 from features.scalar import Function, build
 
-_LONG = 256
+LONG = 256
+"""From so many values on, NumPy is faster than Python."""
 
 _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
@@ -49,63 +51,100 @@ class WindowPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class FilterPlan:
-    """The windows over the events of one type that pass one filter; each condition is a field and a test of its values."""
+class Condition:
+    """A field and a test of its values: of one, and of many whole numbers at once."""
 
-    conditions: Sequence[tuple[str, Callable[[FieldValue], bool]]]
+    field: str
+    test: Callable[[FieldValue], bool]
+    passing: Callable[[NDArray[np.int64]], NDArray[np.bool_]]
+
+
+@dataclass(frozen=True, slots=True)
+class FilterPlan:
+    """The windows over the events of one type that pass one filter."""
+
+    conditions: Sequence[Condition]
     longest_us: int
     windows: Sequence[WindowPlan]
 
 
 @dataclass(frozen=True, slots=True)
 class SourcePlan:
-    """All that is read from the events of one type."""
+    """All that is read from the events of one type, and the places of what comes of it."""
 
     type: str
     filters: Sequence[FilterPlan]
     attributes: Sequence[Output]
+    positions: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
 class DerivedPlan:
-    """A derived feature: its place, its function, its inputs' places."""
+    """A derived feature: its place, its function, its inputs' places, the sources that it follows from, by number."""
 
     position: int
     function: Function
     inputs: Sequence[int]
+    sources: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A feature set prepared for reading; `defaults` in its order."""
+    """A feature set prepared for reading.
 
+    Attributes:
+        key: eight bytes of the set's digest.
+        names, defaults: in the set's order.
+        recencies: places of `seconds_since_last`, which change with the moment alone.
+        settled: derived features that follow from stored values; `live` ones follow from a request or a recency, too.
+        patterns: what flags of a row mean, as they were seen; see `features.ready`.
+    """
+
+    key: bytes
     names: tuple[str, ...]
     defaults: Sequence[float]
     sources: Sequence[SourcePlan]
+    recencies: Sequence[int]
     requests: Sequence[tuple[int, Request]]
-    derived: Sequence[DerivedPlan]
+    settled: Sequence[DerivedPlan]
+    live: Sequence[DerivedPlan]
+    patterns: dict[bytes, "Pattern"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """What the flags of a row mean: places without an age, recencies to be filled in, names of what is missing and of what is stale."""
+
+    ageless: Sequence[int]
+    recencies: Sequence[int]
+    missing: tuple[str, ...]
+    stale: tuple[str, ...]
 
 
 def prepare(feature_set: FeatureSet) -> Plan:
     """The plan of a feature set."""
     positions = {name: position for position, name in enumerate(feature_set.names)}
     sources: dict[str, list[Aggregate | Attribute]] = {}
-    requests, derived = [], []
+    requests: list[tuple[int, Request]] = []
+    recencies: list[int] = []
     for position, feature in enumerate(feature_set.features):
-        match feature:
-            case Aggregate() | Attribute():
-                sources.setdefault(feature.source, []).append(feature)
-            case Request():
-                requests.append((position, feature))
-            case Derived():
-                inputs = [positions[name] for name in columns(feature.expression)]
-                derived.append(DerivedPlan(position, build(feature.expression, positions), inputs))
+        if isinstance(feature, (Aggregate, Attribute)):
+            sources.setdefault(feature.source, []).append(feature)
+        if isinstance(feature, Request):
+            requests.append((position, feature))
+        if isinstance(feature, Aggregate) and feature.aggregate == "seconds_since_last":
+            recencies.append(position)
+    plans = [_source(name, features, positions) for name, features in sources.items()]
+    settled, live = _derived(feature_set, plans, {*recencies, *(position for position, _ in requests)})
     return Plan(
+        key=bytes.fromhex(feature_set.digest[:16]),
         names=feature_set.names,
         defaults=[float(feature.default) + 0.0 for feature in feature_set.features],
-        sources=[_source(name, features, positions) for name, features in sources.items()],
+        sources=plans,
+        recencies=recencies,
         requests=requests,
-        derived=derived,
+        settled=settled,
+        live=live,
     )
 
 
@@ -126,6 +165,24 @@ def _code(categories: Sequence[str], value: str) -> float:
     return float(categories.index(value)) if value in categories else UNKNOWN_CATEGORY
 
 
+def _derived(feature_set: FeatureSet, sources: Sequence[SourcePlan], moving: set[int]) -> tuple[list[DerivedPlan], list[DerivedPlan]]:
+    positions = {name: position for position, name in enumerate(feature_set.names)}
+    behind = {position: frozenset((number,)) for number, source in enumerate(sources) for position in source.positions}
+    settled: list[DerivedPlan] = []
+    live: list[DerivedPlan] = []
+    for position, feature in enumerate(feature_set.features):
+        if isinstance(feature, Derived):
+            inputs = [positions[name] for name in columns(feature.expression)]
+            behind[position] = frozenset[int]().union(*(behind.get(place, frozenset()) for place in inputs))
+            plan = DerivedPlan(position, build(feature.expression, positions), inputs, behind[position])
+            if moving.isdisjoint(inputs):
+                settled.append(plan)
+            else:
+                moving.add(position)
+                live.append(plan)
+    return settled, live
+
+
 def _source(name: str, features: Sequence[Aggregate | Attribute], positions: Mapping[str, int]) -> SourcePlan:
     filters: dict[tuple[Where, ...], dict[int, list[Aggregate]]] = {}
     attributes = []
@@ -138,13 +195,14 @@ def _source(name: str, features: Sequence[Aggregate | Attribute], positions: Map
         name,
         [
             FilterPlan(
-                [(condition.field, _test(condition)) for condition in where],
+                [Condition(condition.field, _test(condition), _passing(condition)) for condition in where],
                 max(windows),
                 [_window(window_us, members, positions) for window_us, members in windows.items()],
             )
             for where, windows in filters.items()
         ],
         attributes,
+        [positions[feature.name] for feature in features],
     )
 
 
@@ -172,8 +230,25 @@ def _test(condition: Where) -> Callable[[FieldValue], bool]:
     return lambda found: found is not None and compare(found, value)
 
 
+def _passing(condition: Where) -> Callable[[NDArray[np.int64]], NDArray[np.bool_]]:
+    value = condition.value
+    if isinstance(value, tuple):
+        members = [member for member in value if isinstance(member, int)]
+        return lambda found: np.isin(found, members, invert=condition.op == "not in")
+    compare = _COMPARE[condition.op]
+    return lambda found: np.asarray(compare(found, value))
+
+
+def _least(values: Sequence[int]) -> int:
+    return min(values) if len(values) < LONG else int(np.asarray(values).min())
+
+
+def _most(values: Sequence[int]) -> int:
+    return max(values) if len(values) < LONG else int(np.asarray(values).max())
+
+
 def _sum(values: Sequence[int]) -> float:
-    if len(values) < _LONG:
+    if len(values) < LONG:
         total = sum(values)
     else:
         # The halves of up to 2**31 values cannot overflow 64 bits, their sum can.
@@ -193,8 +268,8 @@ def _distinct(values: Sequence[FieldValue]) -> int:
 _REDUCE: Mapping[str, Callable[[Sequence[Any]], Any]] = {
     "sum": _sum,
     "mean": _mean,
-    "min": min,
-    "max": max,
+    "min": _least,
+    "max": _most,
     "first": operator.itemgetter(0),
     "last": operator.itemgetter(-1),
     "distinct": _distinct,

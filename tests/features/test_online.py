@@ -1,8 +1,10 @@
 import math
 import random
+import zlib
+from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.catalogue import Candidate, Catalogue
@@ -10,10 +12,14 @@ from contracts.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from contracts.errors import DataRefused, NotFound
 from contracts.events import INT64_MAX, EventSchema, EventType, FieldType
 from contracts.records import Event, FieldValue
-from features.definitions import Aggregate, Attribute, Derived, FeatureSet, Request, Window
+from features.definitions import Aggregate, AggregateKind, Attribute, Derived, FeatureRow, FeatureSet, Request, Window, window_start
 from features.expressions import col
 from features.online import OnlineFeatures, retention
-from features.state import STATE_FORMAT, decode, encode
+from features.state import STATE_FORMAT, decode, head
+from tests.engines.rows import Row
+from tests.engines.world import FEATURES as ALL
+from tests.engines.world import SCHEMA as WORLD
+from tests.engines.world import aggregate, histories
 
 NOON = 20_000 * DAY_US + 12 * HOUR_US
 SCHEMA = EventSchema.build(
@@ -38,6 +44,8 @@ FEATURES = FeatureSet(
     ),
 )
 ONLINE = OnlineFeatures(SCHEMA, retention([FEATURES]))
+READY = OnlineFeatures(SCHEMA, retention([FEATURES]), ready=[FEATURES])
+FIRST = FeatureSet("first", ALL.features[:20])
 
 
 def purchase(number: int, at: int, amount: int, late: int = 0) -> Event:
@@ -148,19 +156,140 @@ def test_undeclared_type_is_refused() -> None:
 
 
 def test_every_damaged_byte_is_noticed() -> None:
-    state, _ = ONLINE.apply(None, purchase(1, NOON, 1))
+    state, _ = READY.apply(None, purchase(1, NOON, 1))
+    count, length, seq, _ = head(state)
+    assert (count, seq) == (1, 1)
     for position in range(len(state)):
+        broken = state[:position] + bytes([state[position] ^ 1]) + state[position + 1 :]
         with pytest.raises(DataRefused, match="feature state"):
-            ONLINE.read(state[:position] + bytes([state[position] ^ 1]) + state[position + 1 :], FEATURES, NOON, {})
-    for length in range(len(state)):
+            READY.apply(broken, purchase(2, NOON, 1))
+        moment = NOON + 9 if position < length else NOON - DAY_US
         with pytest.raises(DataRefused, match="feature state"):
-            ONLINE.apply(state[:length], purchase(2, NOON, 1))
+            ONLINE.read(broken, FEATURES, moment, {})
+    for size in range(len(state)):
+        with pytest.raises(DataRefused, match="feature state"):
+            READY.apply(state[:size], purchase(2, NOON, 1))
 
 
 def test_another_format_is_refused() -> None:
-    entity = decode(None)
-    with pytest.raises(DataRefused, match="format"):
-        decode(encode(type(entity)(STATE_FORMAT + 1, 0, {})))
+    state, _ = ONLINE.apply(None, purchase(1, NOON, 1))
+    _, length, *_ = head(state)
+    other = bytearray(state)
+    other[4:6] = (STATE_FORMAT + 1).to_bytes(2, "little")
+    other[:4] = zlib.crc32(other[4:length]).to_bytes(4, "little")
+    with pytest.raises(DataRefused, match=f"format {STATE_FORMAT + 1}; expected {STATE_FORMAT}"):
+        ONLINE.read(bytes(other), FEATURES, NOON, {})
+    with pytest.raises(DataRefused, match="feature state"):
+        ONLINE.read(b"", FEATURES, NOON, {})
+
+
+def same(left: FeatureRow, right: FeatureRow) -> bool:
+    return (left.values.tobytes(), left.missing, left.ages_us.tolist(), left.stale, left.seen_seq) == (
+        right.values.tobytes(), right.missing, right.ages_us.tolist(), right.stale, right.seen_seq,
+    )  # fmt: skip
+
+
+@settings(max_examples=60)
+@given(histories(), st.lists(st.integers(0, 15 * DAY_US), max_size=4), st.booleans())
+def test_a_row_kept_ready_says_what_is_computed(drawn: tuple[list[Event], list[Row]], later: list[int], compacts: bool) -> None:
+    """At every moment from the newest ingestion on, alone and among many, through pruning and compaction."""
+    events, rows = drawn
+    ready = OnlineFeatures(WORLD, retention([ALL]), grace_us=0, ready=[FIRST, ALL])
+    plain = OnlineFeatures(WORLD, 9_000 * DAY_US)
+    left: bytes | None = None
+    right: bytes | None = None
+    for event in events:
+        left, _ = ready.apply(left, event)
+        right, _ = plain.apply(right, event)
+        if compacts:
+            left = ready.compact(left, event.ingested_time)
+        now = event.ingested_time
+        moments = [now, now + 1, now + 2, *(now + ahead for ahead in later)]
+        for moment in moments:
+            for feature_set in (ALL, FIRST):
+                expected = plain.read(right, feature_set, moment, rows[0].context)
+                assert same(ready.read(left, feature_set, moment, rows[0].context), expected)
+                many = ready.read_many([left, None, left], feature_set, moment, [rows[0].context, {}, rows[-1].context])
+                assert same(many.row(0), expected)
+                assert same(many.row(1), plain.read(None, feature_set, moment, {}))
+                assert same(many.row(2), plain.read(right, feature_set, moment, rows[-1].context))
+    assert len(ready.read_many([], ALL, NOON)) == 0
+
+
+@settings(max_examples=100)
+@given(histories())
+def test_a_state_that_is_built_equals_one_that_grew(drawn: tuple[list[Event], list[Row]]) -> None:
+    events, rows = drawn
+    online = OnlineFeatures(WORLD, retention([ALL]), grace_us=HOUR_US, ready=[ALL])
+    grown = None
+    for event in events:
+        grown, _ = online.apply(grown, event)
+    built = online.build(events)
+    assert online.digest(built) == online.digest(grown)
+    if built is not None and grown is not None:
+        assert online.digest(built) != online.digest(online.apply(built, events[-1])[0])
+        moment = max(rows[-1].moment, events[-1].ingested_time)
+        assert same(online.read(built, ALL, moment, {}), online.read(grown, ALL, moment, {}))
+        assert same(online.read(built, ALL, moment + 3, {}), online.read(grown, ALL, moment + 3, {}))
+
+
+def test_compaction_drops_what_no_window_needs_and_keeps_attributes() -> None:
+    state = after([profile(1, NOON, "us", 7), *(purchase(number, NOON + number * HOUR_US, 1) for number in range(2, 60))], READY)
+    assert state is not None
+    later = NOON + 30 * DAY_US
+    small = READY.compact(state, later)
+    assert len(small) < len(state) / 2
+    assert {name: len(rows.event_times()) for name, rows in decode(small).types.items()} == {"profile": 1, "purchase": 1}
+    assert same(READY.read(small, FEATURES, later, {}), READY.read(state, FEATURES, later, {}))
+    assert READY.compact(small, later) == small
+
+
+def test_long_histories_are_read_as_short_ones_are() -> None:
+    """From a length on NumPy computes what Python does below it."""
+    asked = [(kind, window, suffix) for kind in EXACT for window, suffix in (("1h", ""), ("1h", "_of_a"), ("2d", "_big"))]
+    feature_set = FeatureSet("long", tuple(aggregate(kind, window, suffix) for kind, window, suffix in asked))
+    bought = [(NOON + n * 9 * SECOND_US, (-3) ** (n % 27) * n, "abcdé"[n % 5], n % 7 == 0) for n in range(1, 2_000)]
+    state = OnlineFeatures(WORLD, 9_000 * DAY_US, ready=[feature_set]).build(
+        Event(f"e{n:04d}", "p", "purchase", at, at, n, {"amount": amount, "product": product, "gift": gift})
+        for n, (at, amount, product, gift) in enumerate(bought, start=1)
+    )
+    moment = NOON + 2_000 * 9 * SECOND_US
+    hour = [row for row in bought if row[0] >= window_start(moment, HOUR_US)]
+    passing = {
+        "": [amount for _, amount, _, _ in hour],
+        "_of_a": [amount for _, amount, product, _ in hour if product == "a"],
+        "_big": [amount for _, amount, product, gift in bought if amount >= 0 and product not in "cd" and not gift],
+    }
+    assert all(len(amounts) > 70 for amounts in passing.values()) and len(passing["_big"]) > 256
+    found = OnlineFeatures(WORLD, 9_000 * DAY_US).read(state, feature_set, moment, {}).values.tolist()
+    assert found == [EXACT[kind](passing[suffix]) for kind, _, suffix in asked]
+
+
+EXACT: dict[AggregateKind, Callable[[list[int]], float]] = {
+    "count": len,
+    "sum": lambda amounts: float(sum(amounts)),
+    "mean": lambda amounts: float(sum(amounts)) / len(amounts),
+    "min": lambda amounts: float(min(amounts)),
+    "max": lambda amounts: float(max(amounts)),
+    "first": lambda amounts: float(amounts[0]),
+    "last": lambda amounts: float(amounts[-1]),
+    "distinct": lambda amounts: float(len(set(amounts))),
+}
+
+
+def test_a_text_column_holds_any_number_of_words() -> None:
+    events = [
+        Event(f"e{n:04d}", "p", "purchase", NOON + n, NOON + n, n, {"amount": n, "product": f"product {n % 300}"}) for n in range(600)
+    ]
+    distinct = FeatureSet(
+        "d", (Aggregate(name="products", source="purchase", aggregate="distinct", field="product", window_us=Window.days(2)),)
+    )
+    online = OnlineFeatures(SCHEMA, DAY_US * 3, ready=[distinct])
+    state = after(events, online)
+    assert online.read(state, distinct, NOON + 700, {}).values.tolist() == [300]
+    assert online.digest(state) == online.digest(
+        online.build([Event(e.event_id, e.entity_id, e.type, e.event_time, e.ingested_time, i, e.fields) for i, e in enumerate(events, 1)])
+    )
 
 
 @given(

@@ -1,0 +1,267 @@
+"""Rows kept ready in an entity's state: the features of a set as of its last change, and until when a read is nothing but a look at them.
+
+A row holds for each feature its value, the time of the newest event behind it and flags. Between two changes of an entity only ages, the
+feature `seconds_since_last` and what is derived from it or from the request move: those are filled in at the read. Everything else stays as
+it is until the oldest event of a window leaves it or a value gets too old, whichever comes first: `until`.
+
+    row = key of the feature set, as of, until, number of features and of sources, length; for each source its own until;
+          values; times; flags
+"""
+
+import math
+import struct
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from functools import cache
+from itertools import compress
+from operator import and_
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from contracts.clock import DAY_US
+from contracts.events import INT64_MAX
+from contracts.records import FieldValue
+from features.definitions import UNKNOWN_CATEGORY, FeatureRow
+from features.plan import LONG, Condition, FilterPlan, Output, Pattern, Plan, SourcePlan, request_value
+from features.state import Column, EntityState, Rows
+
+ROW: Final = struct.Struct("<8sqqHHI")
+MISSING, AGELESS, STALE, REPLACED = 1, 2, 4, 8
+"""Flags of a feature: no value; no event behind it; older than it may be; its default stands in for it."""
+
+_NOTHING: Final = MISSING | AGELESS
+_PATTERNS: Final = 4_096
+_FLOAT, _INT = np.dtype("<f8"), np.dtype("<i8")
+
+Bytes: TypeAlias = bytes | memoryview
+
+
+class _Draft:
+    """A row while it is made."""
+
+    __slots__ = ("at_us", "flags", "times", "until_us", "values")
+
+    def __init__(self, at_us: int, values: list[float], times: list[int], flags: bytearray) -> None:
+        self.at_us = at_us
+        self.values = values
+        self.times = times
+        self.flags = flags
+        self.until_us = INT64_MAX
+
+    def put(self, output: Output, value: float, time_us: int) -> None:
+        position = output.position
+        self.times[position] = time_us
+        if output.max_age_us is None:
+            self.flags[position] = 0
+            self.values[position] = value
+        elif self.at_us - time_us <= output.max_age_us:
+            self.flags[position] = 0
+            self.values[position] = value
+            self.until_us = min(self.until_us, time_us + output.max_age_us + 1)
+        elif output.replaced:
+            self.flags[position] = STALE | REPLACED
+        else:
+            self.flags[position] = STALE
+            self.values[position] = value
+
+    def put_value(self, output: Output, value: Any, time_us: int) -> None:
+        self.put(output, output.codes.get(value, UNKNOWN_CATEGORY) if output.codes else float(value), time_us)
+
+
+def make(plan: Plan, state: EntityState, at_us: int, before: Bytes | None = None, changed: str = "") -> bytes:
+    """The row of an entity as of a moment.
+
+    Args:
+        plan: of the feature set.
+        state: of the entity.
+        at_us: the moment, after which no kept event lies if the row is to be used for later ones.
+        before: its row as of an earlier moment, if there is one; only what the type `changed` and moved windows touch is made anew.
+        changed: see `before`.
+    """
+    count, number = len(plan.names), len(plan.sources)
+    layout = _layout(count, number)
+    if before is None:
+        draft = _Draft(at_us, list(plan.defaults), [0] * count, bytearray((_NOTHING,)) * count)
+        untils = [at_us] * number
+    else:
+        found = layout.unpack(before)
+        values = 6 + number
+        untils = list(found[6:values])
+        draft = _Draft(at_us, list(found[values : values + count]), list(found[values + count : values + 2 * count]), bytearray(found[-1]))
+    touched = set()
+    for index, source in enumerate(plan.sources):
+        if untils[index] > at_us and source.type != changed:
+            continue
+        touched.add(index)
+        if before is not None:
+            for position in source.positions:
+                draft.values[position], draft.times[position], draft.flags[position] = plan.defaults[position], 0, _NOTHING
+        draft.until_us = INT64_MAX
+        rows = state.types.get(source.type)
+        if rows is not None:
+            _read_source(draft, source, rows)
+        untils[index] = draft.until_us
+    for derived in plan.settled:
+        if before is None or not touched.isdisjoint(derived.sources):
+            position = derived.position
+            value = derived.function(draft.values)
+            known = [draft.times[place] for place in derived.inputs if not draft.flags[place] & AGELESS]
+            finite = math.isfinite(value)
+            draft.values[position] = value + 0.0 if finite else plan.defaults[position]
+            draft.times[position] = min(known, default=0)
+            draft.flags[position] = (0 if finite else MISSING) | (0 if known else AGELESS)
+    until_us = min(untils, default=INT64_MAX)
+    return layout.pack(plan.key, at_us, until_us, count, number, layout.size, *untils, *draft.values, *draft.times, bytes(draft.flags))
+
+
+def split(content: bytes, start: int, count: int) -> dict[bytes, memoryview]:
+    """The rows of a state by the key of their feature set: `count` of them from byte `start` on."""
+    rows = {}
+    for _ in range(count):
+        key, *_, length = ROW.unpack_from(content, start)
+        rows[key] = memoryview(content)[start : start + length]
+        start += length
+    return rows
+
+
+def finish(plan: Plan, content: bytes, start: int, at_us: int, context: Mapping[str, FieldValue], seq: int) -> FeatureRow:
+    """The features at a moment for which the row that stands at byte `start` holds."""
+    count = len(plan.names)
+    start += 32 + 8 * len(plan.sources)
+    middle, end = start + 8 * count, start + 16 * count
+    values = np.frombuffer(content, _FLOAT, count, start)
+    ages = at_us - np.frombuffer(content, _INT, count, middle)
+    flags = content[end : end + count]
+    pattern = plan.patterns.get(flags) or _pattern(plan, flags)
+    if pattern.ageless:
+        ages[pattern.ageless] = -1
+    if pattern.recencies:
+        values = values.copy()
+        for position in pattern.recencies:
+            values[position] = ages[position] / 1e6
+    if plan.requests or plan.live:
+        values, ages, pattern = _live(plan, values, ages, flags, context)
+    return FeatureRow(values, pattern.missing, ages, pattern.stale, seq)
+
+
+def _pattern(plan: Plan, flags: bytes) -> Pattern:
+    if len(plan.patterns) >= _PATTERNS:
+        plan.patterns.clear()
+    pattern = plan.patterns[flags] = Pattern(
+        [position for position, flag in enumerate(flags) if flag & AGELESS],
+        [position for position in plan.recencies if not flags[position] & (MISSING | REPLACED)],
+        tuple(name for name, flag in zip(plan.names, flags, strict=True) if flag & MISSING),
+        tuple(name for name, flag in zip(plan.names, flags, strict=True) if flag & STALE),
+    )
+    return pattern
+
+
+def _live(plan: Plan, values: np.ndarray, ages: np.ndarray, flags: bytes, context: Mapping[str, FieldValue]) -> tuple[Any, Any, Pattern]:
+    row, aged, marks = values.tolist(), ages.tolist(), bytearray(flags)
+    for position, request in plan.requests:
+        value = request_value(request, context.get(request.field))
+        if value is not None:
+            row[position], aged[position], marks[position] = value, 0, 0
+    for derived in plan.live:
+        position = derived.position
+        value = derived.function(row)
+        aged[position] = max([aged[place] for place in derived.inputs], default=-1)
+        if math.isfinite(value):
+            row[position] = value + 0.0
+            marks[position] = AGELESS
+    final = bytes(marks)
+    return np.array(row), np.array(aged), plan.patterns.get(final) or _pattern(plan, final)
+
+
+def _read_source(draft: _Draft, source: SourcePlan, rows: Rows) -> None:
+    times: Sequence[int] = rows.event_times()
+    columns: dict[str, Column | None] = {}
+    at_us = draft.at_us
+    if source.attributes:
+        latest = bisect_right(times, at_us) - 1
+        if latest + 1 < len(times):
+            draft.until_us = min(draft.until_us, times[latest + 1])
+        if latest >= 0:
+            for output in source.attributes:
+                column = _column(columns, rows, output.field)
+                if column is not None and (value := column[latest]) is not None:
+                    draft.put_value(output, value, times[latest])
+    end = bisect_left(times, at_us)
+    if end < len(times):
+        draft.until_us = min(draft.until_us, times[end] + 1)
+    if end:
+        for part in source.filters:
+            _read_filter(draft, part, rows, columns, times, end)
+
+
+def _read_filter(draft: _Draft, part: FilterPlan, rows: Rows, columns: dict[str, Column | None], times: Sequence[int], end: int) -> None:
+    chosen: Sequence[int] | None = None
+    if part.conditions:
+        chosen = _chosen(part.conditions, rows, columns, bisect_left(times, draft.at_us - part.longest_us - DAY_US), end)
+        if not chosen:
+            return
+        end = chosen[-1] + 1
+    for window in part.windows:
+        start = bisect_left(times, (draft.at_us - window.window_us) // window.hop_us * window.hop_us, 0, end)
+        place = 0 if chosen is None else bisect_left(chosen, start)
+        if start == end:
+            continue
+        newest = times[end - 1]
+        oldest = times[start if chosen is None else chosen[place]]
+        draft.until_us = min(draft.until_us, (oldest // window.hop_us + 1) * window.hop_us + window.window_us)
+        for output in window.counts:
+            draft.put(output, float(end - start if chosen is None else len(chosen) - place), newest)
+        for output in window.recencies:
+            draft.put(output, 0.0, newest)
+        for output, reduce in window.values:
+            column = _column(columns, rows, output.field)
+            if column is None:
+                continue
+            found: Any = column[start:end] if chosen is None else _picked(column, chosen[place:])
+            if isinstance(column, memoryview):
+                draft.put_value(output, reduce(found), newest)
+                continue
+            present = [index for index, value in enumerate(found) if value is not None]
+            if present:
+                time_us = times[start + present[-1] if chosen is None else chosen[place + present[-1]]]
+                values = found if len(present) == len(found) else [found[index] for index in present]
+                draft.put_value(output, reduce(values), time_us)
+
+
+def _chosen(conditions: Sequence[Condition], rows: Rows, columns: dict[str, Column | None], first: int, end: int) -> Sequence[int]:
+    """Places of the events that pass all conditions, ascending."""
+    mask: Sequence[int] | None = None
+    for condition in conditions:
+        texts = rows.texts.get(condition.field)
+        if texts is not None:
+            passing = bytes([False, *map(condition.test, texts.words)]).ljust(256, b"\0")
+            passed: Sequence[int] = bytes(texts.codes[first:end]).translate(passing)
+        else:
+            column = _column(columns, rows, condition.field)
+            if column is None:
+                return ()
+            found = column[first:end]
+            if isinstance(found, memoryview) and len(found) >= LONG:
+                passed = condition.passing(np.asarray(found)).tobytes()
+            else:
+                passed = bytes(map(condition.test, found))
+        mask = passed if mask is None else bytes(map(and_, mask, passed))
+    return list(compress(range(first, end), mask or b""))
+
+
+def _picked(column: Column, chosen: Sequence[int]) -> Any:
+    if isinstance(column, memoryview) and len(chosen) >= LONG:
+        return np.asarray(column)[np.array(chosen)]
+    return [column[index] for index in chosen]
+
+
+def _column(columns: dict[str, Column | None], rows: Rows, field: str) -> Column | None:
+    if field not in columns:
+        columns[field] = rows.column(field)
+    return columns[field]
+
+
+@cache
+def _layout(count: int, sources: int) -> struct.Struct:
+    return struct.Struct(f"<8sqqHHI{sources}q{count}d{count}q{count}s{-count % 8}x")
