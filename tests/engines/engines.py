@@ -1,13 +1,13 @@
 """Each engine behind one function: from events, in the order they became visible, and rows of a spine to features.
 
-A new engine is a line in `ENGINES`: every obligation and every random history is asked of it, too.
+A new engine is a line in `ENGINES`, a new job one in `JOBS`: every obligation and every random history is asked of it, too. What needs
+Java has `spark` in its name.
 """
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 import polars as pl
@@ -24,6 +24,7 @@ from storage.tables import polars_schema
 from tests.engines.reference import is_known, reference
 from tests.engines.rows import Found, Row
 
+Job: TypeAlias = Callable[[Sequence[Path], Path, FeatureSet, EventSchema, Path], int]
 Engine: TypeAlias = Callable[[FeatureSet, EventSchema, Sequence[Event], Sequence[Row]], dict[str, Found]]
 
 GRACE_US = DAY_US
@@ -57,8 +58,8 @@ def told(feature_set: FeatureSet, row: FeatureRow) -> Found:
     )
 
 
-def from_tables(job: ModuleType) -> Engine:
-    """The engine of a point-in-time job: DuckDB's or Spark's."""
+def from_tables(job: Job) -> Engine:
+    """The engine of a point-in-time job."""
 
     def compute(feature_set: FeatureSet, schema: EventSchema, events: Sequence[Event], rows: Sequence[Row]) -> dict[str, Found]:
         with tempfile.TemporaryDirectory() as folder:
@@ -67,13 +68,11 @@ def from_tables(job: ModuleType) -> Engine:
     return compute
 
 
-def from_files(
-    job: ModuleType, feature_set: FeatureSet, schema: EventSchema, files: Sequence[Path], rows: Sequence[Row]
-) -> dict[str, Found]:
+def from_files(job: Job, feature_set: FeatureSet, schema: EventSchema, files: Sequence[Path], rows: Sequence[Row]) -> dict[str, Found]:
     """What a point-in-time job makes of files of the event table."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.parquet"
-        count = job.compute(files, write_spine(Path(folder), rows), feature_set, schema, out)
+        count = job(files, write_spine(Path(folder), rows), feature_set, schema, out)
         frame = pl.read_parquet(out)
     assert count == frame.height == len(rows)
     assert frame.columns == ["row_id", *feature_set.names, "missing"]
@@ -83,34 +82,48 @@ def from_files(
     }
 
 
-ENGINES: Mapping[str, Engine] = {
-    "reference": reference,
-    "online": online,
-    "duckdb": from_tables(features.point_in_time),
-    "spark": from_tables(spark_jobs.point_in_time),
-}
-_NEEDS_JAVA = ("spark",)
+JOBS: Mapping[str, Job] = {"duckdb": features.point_in_time.compute, "spark": spark_jobs.point_in_time.compute}
+"""Jobs that read the event table. One that is added here is an engine, too."""
 
-EACH_ENGINE = [pytest.param(name, marks=[pytest.mark.engines] if name in _NEEDS_JAVA else []) for name in ENGINES]
-"""Names of all engines, as parameters of a test or fixture."""
+ENGINES: Mapping[str, Engine] = {"reference": reference, "online": online, **{name: from_tables(job) for name, job in JOBS.items()}}
+
+
+def _parameter(name: str) -> Any:
+    return pytest.param(name, marks=[pytest.mark.engines] if "spark" in name else [])
+
+
+EACH_ENGINE = [_parameter(name) for name in ENGINES]
+"""Names of all engines, as parameters of a test or fixture; the reference first."""
+
+EACH_JOB = [_parameter(name) for name in JOBS]
+"""Names of all jobs, likewise."""
 
 
 def engine_named(name: str, request: pytest.FixtureRequest) -> Engine:
     """An engine, made ready."""
-    if name in _NEEDS_JAVA:
+    if "spark" in name:
         request.getfixturevalue("spark")
     return ENGINES[name]
 
 
+def job_named(name: str, request: pytest.FixtureRequest) -> Job:
+    """A job, made ready."""
+    engine_named(name, request)
+    return JOBS[name]
+
+
 def write_events(folder: Path, schema: EventSchema, events: Sequence[Event]) -> list[Path]:
     """Events as files of the event table: two, so that rows of an entity lie in both."""
-    columns = polars_schema("events", schema)
-    paths = []
-    for number, part in enumerate((events[::2], events[1::2])):
-        plain = [{name: getattr(event, name, None) for name in columns} | dict(event.fields) for event in part]
-        paths.append(folder / f"events{number}.parquet")
-        pl.DataFrame(plain, schema=columns).write_parquet(paths[-1])
+    paths = [folder / "events0.parquet", folder / "events1.parquet"]
+    for path, part in zip(paths, (events[::2], events[1::2]), strict=True):
+        as_table(part, schema).write_parquet(path)
     return paths
+
+
+def as_table(events: Sequence[Event], schema: EventSchema) -> pl.DataFrame:
+    """Events as the event table has them."""
+    columns = polars_schema("events", schema)
+    return pl.DataFrame([{name: getattr(event, name, None) for name in columns} | dict(event.fields) for event in events], schema=columns)
 
 
 def write_spine(folder: Path, rows: Sequence[Row]) -> Path:
