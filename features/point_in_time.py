@@ -1,17 +1,29 @@
-"""Features of many entities, each at a moment of its own, as they were known then: DuckDB, from Parquet to Parquet."""
+"""Features of many entities, each at a moment of its own, as they were known then: DuckDB, from Parquet to Parquet.
 
-from collections.abc import Sequence
+DuckDB scans, filters, codes entities and texts, and spills; `features.windows` computes.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from contracts.errors import DataRefused
-from contracts.events import INT64_MAX, EventSchema, FieldType
+from contracts.errors import SettingsError
+from contracts.events import EventSchema, FieldType
 from features.definitions import FeatureSet
-from features.requests import request_columns, requests_of
-from features.sql import Dialect, query
+from features.rows import finish
+from features.scan import Scan, scans
+from features.spine import Spine, read_spine
+from features.windows import Events, Field, Rows, Values, evaluate
 from storage.files import write_atomically
+
+_BYTES = 160
+"""Of memory an event takes while windows over it are computed, at most."""
 
 
 def compute(events: Sequence[Path], spine: Path, feature_set: FeatureSet, schema: EventSchema, out: Path, memory: str = "2GB") -> int:
@@ -27,61 +39,151 @@ def compute(events: Sequence[Path], spine: Path, feature_set: FeatureSet, schema
         schema: of the events.
         out: Parquet file, put in place whole: `row_id`, a DOUBLE for each feature, `missing` (names of features without a value), in the
             spine's order.
-        memory: what DuckDB may use before it spills beside `out`.
+        memory: for events, DuckDB's and ours together; beyond it DuckDB spills beside `out`. The spine itself is held in memory.
 
     Raises:
         DefinitionError: the feature set does not fit the schema.
         DataRefused: the spine lacks a value or names a row twice.
+        SettingsError: the memory is no size.
     """
     feature_set.check(schema)
+    asked = read_spine(spine, feature_set)
     out.parent.mkdir(parents=True, exist_ok=True)
+    limit = bytes_of(memory)
     settings: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": memory,
+        "memory_limit": f"{limit // 2}B",
         "temp_directory": str(out.parent / f".{out.name}.spill"),
         "autoload_known_extensions": False,
+        "preserve_insertion_order": False,
     }
+    found: dict[str, Values] = {}
     with duckdb.connect(config=settings) as engine:
-        rows, first_us, last_us = _read_spine(engine, spine, feature_set)
         _read_events(engine, events, schema)
-        text = query(feature_set, schema, _DUCKDB, first_us, last_us)
-        copy = f"COPY (SELECT * EXCLUDE (row_key) FROM ({text}) ORDER BY row_key) TO"
-        write_atomically(out, lambda path: engine.execute(f"{copy} {_text(str(path))} (FORMAT parquet, COMPRESSION zstd)"))
-    return rows
+        engine.register("entities", pa.table({"entity_id": asked.entities, "code": pa.array(range(len(asked.entities)), pa.int32())}))
+        rows = asked.rows
+        first_us, last_us = (int(rows.moment.min()), int(rows.moment.max())) if len(asked.row_ids) else (0, 0)
+        seeing = rows.seen >= 0
+        for scan in scans(feature_set, schema, first_us, last_us, by_clock=not seeing.all(), by_seq=bool(seeing.any())):
+            found |= _evaluate(engine, scan, asked, limit // 2)
+    table = finish(feature_set, found, asked.asked, asked.row_ids, asked.rows.moment)
+    ordered = table.take(pa.array(np.argsort(asked.places)))
+    write_atomically(out, lambda path: pq.write_table(ordered, path, compression="zstd", use_dictionary=["missing.list.element"]))
+    return len(ordered)
 
 
-def _read_spine(engine: duckdb.DuckDBPyConnection, spine: Path, feature_set: FeatureSet) -> tuple[int, int, int]:
-    source = engine.read_parquet(str(spine), file_row_number=True)
-    optional = [
-        f"CAST({column if column in source.columns else 'NULL'} AS {kind}) AS {column}"
-        for column, kind in (("seen_seq", "BIGINT"), ("context", "VARCHAR"))
-    ]
-    picked = ", ".join(["file_row_number AS row_key", "row_id", "entity_id", "CAST(moment AS BIGINT) AS moment", *optional])
-    engine.execute(f"CREATE TEMP TABLE given AS SELECT {picked} FROM source")
-    counts = "count(*), count(DISTINCT row_id), count(entity_id), count(moment), min(moment), max(moment)"
-    rows, ids, entities, moments, first_us, last_us = engine.execute(f"SELECT {counts} FROM given").fetchall()[0]
-    check_spine(rows, ids, entities, moments)
-    requests = requests_of(feature_set)
-    if requests:
-        keys, contexts = zip(*engine.execute("SELECT row_key, context FROM given").fetchall(), strict=True) if rows else ((), ())
-        values = request_columns(feature_set, contexts)
-        columns = {f"q_{name}": pa.array(column, pa.float64()) for name, column in values.items()}
-        engine.register("asked", pa.table({"row_key": pa.array(keys, pa.int64()), **columns}))
-    join = "JOIN asked USING (row_key)" if requests else ""
-    engine.execute(f"CREATE TEMP TABLE spine AS SELECT * EXCLUDE (context) FROM given {join}")
-    engine.execute("DROP TABLE given")
-    return rows, first_us or 0, last_us or 0
-
-
-def check_spine(rows: int, ids: int, entities: int, moments: int) -> None:
-    """Refuse a spine by its counts of rows, different row ids, entities and moments.
+def bytes_of(memory: str) -> int:
+    """The bytes of a size such as `2GB`.
 
     Raises:
-        DataRefused: the counts differ.
+        SettingsError: it is no size.
+
+    Example:
+        >>> bytes_of("512MB")
+        512000000
     """
-    if not rows == ids == entities == moments:
-        raise DataRefused(
-            "spine", [f"{rows} rows have {ids} different row_id, {entities} entity_id and {moments} moments; expected one each"]
-        )
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B\s*", memory, re.IGNORECASE)
+    if found is None:
+        raise SettingsError("store.duckdb_memory", memory, "a size such as 2GB or 512MB")
+    number, unit, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** " KMGT".index(unit.upper() or " "))
+
+
+def _evaluate(engine: duckdb.DuckDBPyConnection, scan: Scan, spine: Spine, memory: int) -> dict[str, Values]:
+    texts = {name: _texts(engine, scan, name) for name in scan.fields if name in scan.texts}
+    relation = _coded(scan, texts)
+    parts = []
+    for first, last in _ranges(engine, relation, scan, len(spine.entities), memory):
+        if last - first < len(spine.entities) and relation.startswith("("):
+            engine.execute(f"CREATE OR REPLACE TEMP TABLE coded AS SELECT * FROM {relation}")
+            relation = "coded"
+        at = slice(*np.searchsorted(spine.rows.entity, [first, last]))
+        rows = Rows(spine.rows.entity[at], spine.rows.moment[at], spine.rows.seen[at])
+        parts.append(evaluate(_fetch(engine, relation, scan, texts, first, last), rows, scan.features))
+    engine.execute("DROP TABLE IF EXISTS coded")
+    return {name: _joined([part[name] for part in parts]) for name in parts[0]}
+
+
+def _texts(engine: duckdb.DuckDBPyConnection, scan: Scan, name: str) -> list[str]:
+    """The texts of a field, each once; kept as the table `text_<field's number>` with their positions."""
+    found = engine.execute(f"SELECT DISTINCT {_name(name)} FROM events e WHERE {_conditions(scan)} AND {_name(name)} IS NOT NULL").fetchall()
+    texts = [text for (text,) in found]
+    codes = pa.table({"text": pa.array(texts, pa.string()), "code": pa.array(range(len(texts)), pa.int64())})
+    engine.register(f"text_{scan.fields.index(name)}", codes)
+    return texts
+
+
+def _conditions(scan: Scan) -> str:
+    since = [] if scan.since_us is None else [f"e.event_time >= {scan.since_us}"]
+    return " AND ".join([f"e.type = {_text(scan.source)}", f"e.event_time <= {scan.until_us}", *since])
+
+
+def _coded(scan: Scan, texts: dict[str, list[str]]) -> str:
+    """The events of a scan as numbers: `entity`, `event_time`, the stamps, and `f<number>` for each field."""
+    picked, joins = [], []
+    for number, field in enumerate(scan.fields):
+        if field in texts:
+            joins.append(f"LEFT JOIN text_{number} ON text_{number}.text = e.{_name(field)}")
+            picked.append(f"text_{number}.code AS f{number}")
+        else:
+            picked.append(f"CAST(e.{_name(field)} AS BIGINT) AS f{number}")
+    columns = ", ".join(["n.code AS entity", "e.event_time", *(f"e.{name}" for name in scan.stamps), *picked])
+    return f"(SELECT {columns} FROM events e JOIN entities n USING (entity_id) {' '.join(joins)} WHERE {_conditions(scan)})"
+
+
+def _ranges(engine: duckdb.DuckDBPyConnection, relation: str, scan: Scan, entities: int, memory: int) -> Iterator[tuple[int, int]]:
+    """Ranges of entities whose events fit the memory together."""
+    (count,) = engine.execute("SELECT count(*) FROM events").fetchone() or (0,)
+    if count * _BYTES <= memory:
+        yield 0, entities
+        return
+    counted = engine.execute(f"SELECT entity, count(*) AS events FROM {relation} GROUP BY entity").fetchnumpy()
+    sizes = np.zeros(entities, np.int64)
+    sizes[counted["entity"]] = counted["events"]
+    group = np.cumsum(sizes) * _BYTES // memory
+    edges = [0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), entities]
+    yield from zip(edges[:-1], edges[1:], strict=True)
+
+
+def _fetch(
+    engine: duckdb.DuckDBPyConnection, relation: str, scan: Scan, texts: dict[str, list[str]], first: int, last: int
+) -> Events:
+    """The events of a range of entities, ordered."""
+    found: dict[str, Any] = engine.execute(f"SELECT * FROM {relation} WHERE entity >= {first} AND entity < {last}").fetchnumpy()
+    order = np.lexsort((found["event_time"], found["entity"]))
+    columns = {name: column[order] for name, column in found.items()}
+    if scan.ordered:
+        _order_ties(engine, scan, columns)
+    fields = {}
+    for number, name in enumerate(scan.fields):
+        values = columns[f"f{number}"]
+        present = ~values.mask if np.ma.is_masked(values) else None
+        fields[name] = Field(np.ma.filled(values, 0).astype(np.int64, copy=False), present, texts.get(name))
+    stamps = {name: np.ma.getdata(columns[name]) for name in scan.stamps}
+    return Events(np.ma.getdata(columns["entity"]), np.ma.getdata(columns["event_time"]), fields, stamps.get("ingested_time"), stamps.get("seq"))
+
+
+def _order_ties(engine: duckdb.DuckDBPyConnection, scan: Scan, columns: dict[str, Any]) -> None:
+    """Put events of one entity at one time into the order of their ids."""
+    entity, time, seq = (np.ma.getdata(columns[name]) for name in ("entity", "event_time", "seq"))
+    same = np.zeros(len(entity) + 1, bool)
+    same[1:-1] = (entity[1:] == entity[:-1]) & (time[1:] == time[:-1])
+    at = np.flatnonzero(same[1:] | same[:-1])
+    if not len(at):
+        return
+    engine.register("tied", pa.table({"code": entity[at], "event_time": time[at], "seq": seq[at], "place": at}))
+    ordered = engine.execute(
+        f"SELECT tied.place FROM tied JOIN entities n USING (code) JOIN events e ON e.entity_id = n.entity_id AND e.seq = tied.seq "
+        f"AND e.event_time = tied.event_time AND {_conditions(scan)} "
+        "ORDER BY tied.code, tied.event_time, e.event_id"
+    ).fetchnumpy()
+    for column in columns.values():
+        column[at] = column[np.ma.getdata(ordered["place"])]
+
+
+def _joined(parts: Sequence[Values]) -> Values:
+    if len(parts) == 1:
+        return parts[0]
+    return Values(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("numbers", "present", "newest")))
 
 
 def _read_events(engine: duckdb.DuckDBPyConnection, events: Sequence[Path], schema: EventSchema) -> None:
@@ -110,16 +212,4 @@ def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _total(column: str, condition: str) -> str:
-    exact = f"sum({column}) FILTER (WHERE {condition})"
-    # why: DuckDB sums BIGINT in 128 bits, and its least and greatest pass over NULL
-    bounded = f"CASE WHEN {exact} > {INT64_MAX} THEN {INT64_MAX} WHEN {exact} < -{INT64_MAX} THEN -{INT64_MAX} ELSE {exact} END"
-    return f"CAST({bounded} AS BIGINT)"
-
-
-def _present(items: Sequence[str]) -> str:
-    return f"list_filter([{', '.join(items)}], lambda name: name IS NOT NULL)"
-
-
 _KINDS = {FieldType.INT: "BIGINT", FieldType.STR: "VARCHAR", FieldType.BOOL: "BOOLEAN"}
-_DUCKDB = Dialect(name=_name, text=_text, total=_total, order="row(e.event_time, e.event_id)", present=_present)

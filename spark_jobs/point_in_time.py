@@ -1,20 +1,32 @@
-"""Features of many entities, each at a moment of its own, as they were known then: Spark, from Parquet to Parquet."""
+"""Features of many entities, each at a moment of its own, as they were known then: Spark, from Parquet to Parquet.
+
+Spark scans, filters and brings each entity's rows and events together; `features.windows` computes, in Spark's Python workers.
+"""
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.types import BooleanType, DataType, LongType, StringType, StructField, StructType
+from pyspark.sql.types import ArrayType, BooleanType, DataType, DoubleType, LongType, StringType, StructField, StructType
 
-from contracts.events import INT64_MAX, EventSchema, FieldType
-from features.definitions import FeatureSet, Request
-from features.point_in_time import check_spine
-from features.requests import requests_of
-from features.sql import Dialect, coded, query
+from contracts.events import EventSchema, FieldType
+from features.definitions import FeatureSet
+from features.rows import finish
+from features.scan import Scan, scans
+from features.spine import build_spine, check_counts
+from features.windows import Events, Field, Ints, Values, evaluate
 from spark_jobs.session import build_session
 from storage.files import write_atomically
+
+GROUP = 500_000
+"""About how many events and rows a worker holds at once."""
 
 
 def compute(events: Sequence[Path], spine: Path, feature_set: FeatureSet, schema: EventSchema, out: Path, memory: str = "2GB") -> int:
@@ -36,48 +48,91 @@ def compute(events: Sequence[Path], spine: Path, feature_set: FeatureSet, schema
         DataRefused: the spine lacks a value or names a row twice.
     """
     feature_set.check(schema)
-    active = SparkSession.getActiveSession() or build_session("local[*]", memory)
-    session = active.newSession()
-    rows = session.read.schema(_SPINE).parquet(_uri(spine)).selectExpr("*", *map(_request_value, requests_of(feature_set))).persist()
-    try:
-        rows.selectExpr("row_id AS row_key", "*").createOrReplaceTempView("spine")
-        counts = ("count(*)", "count(DISTINCT row_id)", "count(entity_id)", "count(moment)", "min(moment)", "max(moment)")
-        count, ids, entities, moments, first_us, last_us = rows.selectExpr(*counts).collect()[0]
-        check_spine(count, ids, entities, moments)
-        _read_events(session, events, schema).createOrReplaceTempView("events")
-        found = session.sql(query(feature_set, schema, _SPARK, first_us or 0, last_us or 0)).drop("row_key")
-        write_atomically(out, lambda path: _write(found, path))
-    finally:
-        rows.unpersist()
+    session = SparkSession.getActiveSession() or build_session("local[*]", memory)
+    rows = session.read.schema(_SPINE).parquet(_uri(spine))
+    summary = ("count(*)", "count(DISTINCT row_id)", "count(entity_id)", "count(moment)", "min(moment)", "max(moment)", "count(seen_seq)")
+    count, ids, entities, moments, first_us, last_us, seeing = rows.selectExpr(*summary).collect()[0]
+    check_counts(count, ids, entities, moments)
+    asked = scans(feature_set, schema, first_us or 0, last_us or 0, by_clock=seeing < count, by_seq=seeing > 0)
+    held = _read_events(session, events, schema, asked)
+    groups = max(session.sparkContext.defaultParallelism, 1 + (count + _rows_in(events)) // GROUP)
+    together = rows.unionByName(held, allowMissingColumns=True).repartition(groups, "entity_id")
+    found = together.mapInArrow(partial(_compute, feature_set, asked), _out(feature_set))
+    write_atomically(out, lambda path: _write(found, path))
     return int(count)
 
 
-def _read_events(session: SparkSession, events: Sequence[Path], schema: EventSchema) -> DataFrame:
+def _compute(feature_set: FeatureSet, asked: Sequence[Scan], batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The features of some entities' rows, from those entities' rows and events together."""
+    both = list(batches)
+    if not both:
+        return
+    whole = pa.Table.from_batches(both)
+    is_row = pc.is_valid(whole.column("row_id"))
+    spine, events = build_spine(whole.filter(is_row), feature_set), whole.filter(pc.invert(is_row))
+    codes = pc.index_in(events.column("entity_id"), value_set=spine.entities)
+    known = events.append_column("entity", codes).filter(pc.is_valid(codes))
+    found: dict[str, Values] = {}
+    for scan in asked:
+        found |= evaluate(_events(known.filter(pc.equal(known.column("type"), scan.source)), scan), spine.rows, scan.features)
+    yield from finish(feature_set, found, spine.asked, spine.row_ids, spine.rows.moment).to_batches()
+
+
+def _events(table: pa.Table, scan: Scan) -> Events:
+    entity, time = (_numbers(table.column(name)) for name in ("entity", "event_time"))
+    keys = (time, entity)
+    if scan.ordered:
+        ids = table.column("event_id").combine_chunks()
+        places = np.empty(len(ids), np.int64)
+        places[pc.sort_indices(ids).to_numpy()] = np.arange(len(ids))
+        keys = (places, *keys)
+    order = np.lexsort(keys)
+    ingested, seq = (_numbers(table.column(name))[order] if name in scan.stamps else None for name in ("ingested_time", "seq"))
+    fields = {name: _field(table.column(name)).take(order) for name in scan.fields}
+    return Events(entity[order], time[order], fields, ingested, seq)
+
+
+def _field(column: pa.ChunkedArray) -> Field:
+    whole = column.combine_chunks()
+    present = pc.is_valid(whole).to_numpy(zero_copy_only=False) if whole.null_count else None
+    if not pa.types.is_string(whole.type):
+        return Field(_numbers(whole.cast(pa.int64())), present)
+    coded = whole.dictionary_encode()
+    return Field(_numbers(coded.indices), present, coded.dictionary.to_pylist())
+
+
+def _numbers(column: pa.Array | pa.ChunkedArray) -> Ints:
+    return pc.fill_null(column, 0).to_numpy().astype(np.int64, copy=False)
+
+
+def _read_events(session: SparkSession, events: Sequence[Path], schema: EventSchema, asked: Sequence[Scan]) -> DataFrame:
     fields = [StructField(field, _KINDS[kind]) for field, kind in schema.columns.items()]
     columns = StructType([*_EVENT, *fields])
     if not events:
         return session.createDataFrame([], columns)
-    return session.read.schema(columns).parquet(*map(_uri, events))
+    needed = dict.fromkeys(field for scan in asked for field in scan.fields)
+    stamps = dict.fromkeys(stamp for scan in asked for stamp in scan.stamps)
+    ids = ["event_id"] if any(scan.ordered for scan in asked) else []
+    picked = ["entity_id", "type", "event_time", *ids, *stamps, *map(_name, needed)]
+    held = session.read.schema(columns).parquet(*map(_uri, events))
+    return held.where(" OR ".join(map(_condition, asked)) or "FALSE").selectExpr(*picked)
+
+
+def _condition(scan: Scan) -> str:
+    since = "" if scan.since_us is None else f" AND event_time >= {scan.since_us}"
+    return f"(type = {_text(scan.source)} AND event_time <= {scan.until_us}{since})"
+
+
+def _rows_in(events: Sequence[Path]) -> int:
+    return sum(pq.read_metadata(path).num_rows for path in events)
 
 
 def _write(found: DataFrame, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.") as folder:
         parts = Path(folder) / "parts"
-        found.repartition(1).write.option("compression", "zstd").parquet(_uri(parts))
+        found.coalesce(1).write.option("compression", "zstd").parquet(_uri(parts))
         (part,) = parts.glob("*.parquet")
         shutil.move(part, path)
-
-
-def _request_value(feature: Request) -> str:
-    value = f"variant_get(parse_json(context), {_text(f'$[{chr(34)}{feature.field}{chr(34)}]')}"
-    kind, text = f"schema_of_variant({value}, 'variant'))", f"{value}, 'string')"
-    if feature.categories:
-        number = f"CASE WHEN {kind} = 'STRING' THEN {coded(text, feature.categories, _SPARK)} END"
-    else:
-        truth = f"CASE {text} WHEN 'true' THEN CAST('1' AS DOUBLE) ELSE CAST('0' AS DOUBLE) END"
-        # why: a variant's decimals become doubles exactly by way of their text
-        number = f"CASE WHEN {kind} = 'BOOLEAN' THEN {truth} WHEN {kind} NOT IN ('STRING', 'VOID') THEN CAST({text} AS DOUBLE) END"
-    return f"{number} AS q_{feature.name}"
 
 
 def _uri(path: Path) -> str:
@@ -92,19 +147,9 @@ def _text(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def _total(column: str, condition: str) -> str:
-    # why: sums of the halves of up to 2**31 numbers cannot overflow 64 bits, and are quicker than decimals
-    low = f"sum({column} & 4294967295) FILTER (WHERE {condition})"
-    high = f"(sum(shiftright({column}, 32)) FILTER (WHERE {condition}) + shiftright({low}, 32))"
-    whole = f"{high} * 4294967296 + ({low} & 4294967295)"
-    return (
-        f"CASE WHEN {low} IS NULL THEN NULL WHEN {high} > 2147483647 THEN {INT64_MAX} WHEN {high} < -2147483648 THEN -{INT64_MAX} "
-        f"ELSE greatest({whole}, -{INT64_MAX}) END"
-    )
-
-
-def _present(items: Sequence[str]) -> str:
-    return f"filter(array({', '.join(items)}), name -> name IS NOT NULL)"
+def _out(feature_set: FeatureSet) -> StructType:
+    numbers = [StructField(name, DoubleType()) for name in feature_set.names]
+    return StructType([StructField("row_id", StringType()), *numbers, StructField("missing", ArrayType(StringType()))])
 
 
 _KINDS: dict[FieldType, DataType] = {FieldType.INT: LongType(), FieldType.STR: StringType(), FieldType.BOOL: BooleanType()}
@@ -118,4 +163,3 @@ _SPINE = StructType(
         *(StructField(name, LongType()) for name in ("moment", "seen_seq")),
     ]
 )
-_SPARK = Dialect(name=_name, text=_text, total=_total, order="struct(e.event_time, e.event_id)", present=_present)

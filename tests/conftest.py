@@ -25,21 +25,15 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SparkSession"]:
     """The one Spark session of a test run."""
     if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
         pytest.skip("Java is missing: Debian's openjdk-17-jre-headless")
-    from pyspark.sql import SparkSession
+    from spark_jobs.session import build_session
 
     folder = tmp_path_factory.mktemp("spark")
-    session = (
-        SparkSession.builder.master("local[2]")
-        .appName("offerloop-tests")
-        .config("spark.ui.enabled", False)
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.driver.memory", "1g")
-        .config("spark.sql.shuffle.partitions", 2)
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.warehouse.dir", str(folder / "warehouse"))
-        .config("spark.local.dir", str(folder / "local"))
-        .getOrCreate()
+    session = build_session(
+        "local[2]",
+        "1GB",
+        spark__sql__shuffle__partitions=2,
+        spark__sql__warehouse__dir=str(folder / "warehouse"),
+        spark__local__dir=str(folder / "local"),
     )
     yield session
     session.stop()
