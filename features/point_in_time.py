@@ -5,6 +5,7 @@ DuckDB scans, filters, codes entities and texts, and spills; `features.windows` 
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,9 @@ def _evaluate(engine: duckdb.DuckDBPyConnection, scan: Scan, spine: Spine, memor
 
 def _texts(engine: duckdb.DuckDBPyConnection, scan: Scan, name: str) -> list[str]:
     """The texts of a field, each once; kept as the table `text_<field's number>` with their positions."""
-    found = engine.execute(f"SELECT DISTINCT {_name(name)} FROM events e WHERE {_conditions(scan)} AND {_name(name)} IS NOT NULL").fetchall()
+    found = engine.execute(
+        f"SELECT DISTINCT {_name(name)} FROM events e WHERE {_conditions(scan)} AND {_name(name)} IS NOT NULL"
+    ).fetchall()
     texts = [text for (text,) in found]
     codes = pa.table({"text": pa.array(texts, pa.string()), "code": pa.array(range(len(texts)), pa.int64())})
     engine.register(f"text_{scan.fields.index(name)}", codes)
@@ -141,12 +144,10 @@ def _ranges(engine: duckdb.DuckDBPyConnection, relation: str, scan: Scan, entiti
     sizes[counted["entity"]] = counted["events"]
     group = np.cumsum(sizes) * _BYTES // memory
     edges = [0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), entities]
-    yield from zip(edges[:-1], edges[1:], strict=True)
+    yield from pairwise(edges)
 
 
-def _fetch(
-    engine: duckdb.DuckDBPyConnection, relation: str, scan: Scan, texts: dict[str, list[str]], first: int, last: int
-) -> Events:
+def _fetch(engine: duckdb.DuckDBPyConnection, relation: str, scan: Scan, texts: dict[str, list[str]], first: int, last: int) -> Events:
     """The events of a range of entities, ordered."""
     found: dict[str, Any] = engine.execute(f"SELECT * FROM {relation} WHERE entity >= {first} AND entity < {last}").fetchnumpy()
     order = np.lexsort((found["event_time"], found["entity"]))
@@ -159,7 +160,9 @@ def _fetch(
         present = ~values.mask if np.ma.is_masked(values) else None
         fields[name] = Field(np.ma.filled(values, 0).astype(np.int64, copy=False), present, texts.get(name))
     stamps = {name: np.ma.getdata(columns[name]) for name in scan.stamps}
-    return Events(np.ma.getdata(columns["entity"]), np.ma.getdata(columns["event_time"]), fields, stamps.get("ingested_time"), stamps.get("seq"))
+    return Events(
+        np.ma.getdata(columns["entity"]), np.ma.getdata(columns["event_time"]), fields, stamps.get("ingested_time"), stamps.get("seq")
+    )
 
 
 def _order_ties(engine: duckdb.DuckDBPyConnection, scan: Scan, columns: dict[str, Any]) -> None:

@@ -63,5 +63,6 @@ def _evaluate(expression: Expression, columns: Mapping[str, Floats], rows: int) 
 def _holds(condition: Compare, columns: Mapping[str, Floats], rows: int) -> NDArray[np.bool_]:
     left, right = _evaluate(condition.left, columns, rows), _evaluate(condition.right, columns, rows)
     if condition.op == "!=":
-        return ~np.isnan(left) & ~np.isnan(right) & (left != right)
+        both: NDArray[np.bool_] = ~np.isnan(left) & ~np.isnan(right) & (left != right)
+        return both
     return _COMPARE[condition.op](left, right)

@@ -1,7 +1,7 @@
 """Windows over events in memory: the one kernel by which DuckDB's and Spark's jobs compute features, with NumPy.
 
-Events of one type lie in order of `(entity, event_time, event_id)`, rows in order of `(entity, moment)`. A window is then a range of events,
-found by bisection; counts and sums are differences of prefix sums, so a row costs the same however many events it covers.
+Events of one type lie in order of `(entity, event_time, event_id)`, rows in order of `(entity, moment)`. A window is then a range of
+events, found by bisection; counts and sums are differences of prefix sums, so a row costs the same however many events it covers.
 
 A row that some event of its past was hidden from, since it came late, is disturbed: the events it did see are laid out for it alone, as if
 it were an entity of its own, and computed in the same way.

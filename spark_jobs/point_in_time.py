@@ -80,7 +80,7 @@ def _compute(feature_set: FeatureSet, asked: Sequence[Scan], batches: Iterator[p
 
 def _events(table: pa.Table, scan: Scan) -> Events:
     entity, time = (_numbers(table.column(name)) for name in ("entity", "event_time"))
-    keys = (time, entity)
+    keys: tuple[Ints, ...] = (time, entity)
     if scan.ordered:
         ids = table.column("event_id").combine_chunks()
         places = np.empty(len(ids), np.int64)
@@ -102,7 +102,8 @@ def _field(column: pa.ChunkedArray) -> Field:
 
 
 def _numbers(column: pa.Array | pa.ChunkedArray) -> Ints:
-    return pc.fill_null(column, 0).to_numpy().astype(np.int64, copy=False)
+    numbers: Ints = pc.fill_null(column, 0).to_numpy().astype(np.int64, copy=False)
+    return numbers
 
 
 def _read_events(session: SparkSession, events: Sequence[Path], schema: EventSchema, asked: Sequence[Scan]) -> DataFrame:
