@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from contracts.errors import DefinitionError, InvalidInput
 from contracts.records import DECISION_EVENT, OUTCOME_EVENT, Event, FieldValue
+from contracts.spelling import meant
 
 INT64_MAX = 2**63 - 1
 
@@ -21,7 +22,7 @@ class FieldType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """A type of event and its own fields, all required.
+    """A type of event and its own fields, all required but for those named `optional`, which may be null or left out.
 
     Example:
         >>> EventType("purchase", {"amount_micros": FieldType.INT, "product": FieldType.STR}).name
@@ -30,6 +31,7 @@ class EventType:
 
     name: str
     fields: Mapping[str, FieldType]
+    optional: tuple[str, ...] = ()
 
 
 BUILT_IN_TYPES = (
@@ -68,6 +70,9 @@ class EventSchema:
             if event_type.name in named:
                 raise DefinitionError(where, f"event type `{event_type.name}` is defined twice", "Give it another name.")
             _check_case(where, "event type", event_type.name, named)
+            if unknown := [name for name in event_type.optional if name not in event_type.fields]:
+                what = f"optional field `{unknown[0]}` of event type `{event_type.name}` is not declared"
+                raise DefinitionError(where, what, meant(unknown[0], event_type.fields))
             named[event_type.name] = event_type
             for field, kind in event_type.fields.items():
                 if field.casefold() in COMMON_COLUMNS:
@@ -88,13 +93,14 @@ class EventSchema:
         known = [name for name in self.types if own or name not in (DECISION_EVENT, OUTCOME_EVENT)]
         if type_name not in known:
             raise InvalidInput("type", f"is {type_name!r}", f"one of {', '.join(known)}")
-        declared = self.types[type_name].fields
-        for name in declared.keys() - fields.keys():
+        declared, optional = self.types[type_name].fields, self.types[type_name].optional
+        for name in sorted(declared.keys() - fields.keys() - set(optional)):
             raise InvalidInput(f"fields.{name}", "is missing", f"{declared[name]} for an event of type {type_name}")
         for name, value in fields.items():
             if name not in declared:
                 raise InvalidInput(f"fields.{name}", "is not declared", f"only {', '.join(declared) or 'no fields'} for type {type_name}")
-            check_value(f"fields.{name}", declared[name], value)
+            if value is not None or name not in optional:
+                check_value(f"fields.{name}", declared[name], value)
 
 
 def _check_case(where: str, what: str, name: str, known: Iterable[str]) -> None:

@@ -1,55 +1,151 @@
-"""Attribute sources: tables of slowly changing rows, read with SQL, that come in as events like everything else."""
+"""Attribute sources: rows of slowly changing tables come in as events, like everything else that is known."""
 
-import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing
-from pathlib import Path
+from dataclasses import dataclass
+from itertools import islice
+from math import isfinite
+from typing import Any
+
+import msgspec
 
 from contracts.digests import digest_of
-from contracts.errors import InvalidInput, SettingsError, StoreUnavailable
+from contracts.errors import InvalidInput
 from contracts.events import FieldType
-from serving.messages import EventMessage
+from contracts.records import FieldValue
+from flows.sources import PART, Place, Row, locate, rows
+from serving.intake import Unfit
+from serving.messages import EventMessage, is_id, time_us
+from serving.service import DecisionService
 from use_cases.definition import AttributeSource, UseCase
 
-_TIMES = ("valid_from", "recorded_at")
+ENOUGH = 20
+"""So many rows at once of which none fits mean that the source is wrong, not its rows."""
+
+MOST_REMEMBERED = 10_000
+"""Rows in quarantine that are remembered at most, so that they are not put there again."""
 
 
-def where(source: AttributeSource, sources: Mapping[str, str]) -> Path:
-    """The SQLite file of a source.
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a source's rows: new ones, those in quarantine, and those that are valid only later and are read again then."""
+
+    accepted: int = 0
+    quarantined: int = 0
+    later: int = 0
+
+
+class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far a source was read: from where to read on, and which rows since then are in quarantine already."""
+
+    since_us: int = 0
+    refused: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A row of a source: when it was recorded and from when it is valid (0 when it does not say), what it says, its id."""
+
+    recorded_at: int
+    valid_from: int
+    message: EventMessage | Unfit
+    event_id: str
+
+
+def take_in(service: DecisionService, use_case: UseCase, source: AttributeSource) -> Taken:
+    """Take in what a source recorded since the last time, and once more what may have come to light late.
+
+    A row's event id is the digest of what it says, so that reading it again changes nothing. Corrections come in as known from now on,
+    whatever time they are valid from: no earlier decision is said to have known them.
 
     Raises:
-        SettingsError: the settings do not say where it is, or it is not there.
+        SettingsError: the settings do not say where the source is.
+        InvalidInput: it lacks a column, or a column is of a type that never fits.
+        StoreUnavailable: it cannot be read now.
     """
-    named = sources.get(source.name, "")
-    if not named or not Path(named).is_file():
-        raise SettingsError(f"attribute_sources.{source.name}", named, "the path of a SQLite file that is there")
-    return Path(named)
+    key = f"attributes/{use_case.name}/{source.name}"
+    with service.journal.read() as seen:
+        mark = _mark(seen.get_meta(key), source)
+    now_us = service.clock.now_us()
+    place = locate(source, service.settings.attribute_sources)
+    known = {event_id for _, event_id in mark.refused}
+    refused, newest, waiting_us, taken = dict[str, int](), mark.since_us + source.lag_us, now_us, Taken()
+    found = read(use_case, source, place, mark.since_us)
+    while part := list(islice(found, PART)):
+        _check_some_fit(source, part)
+        newest = max(newest, *(row.recorded_at for row in part))
+        later = [row for row in part if row.valid_from > now_us]
+        waiting_us = min([waiting_us, *(row.recorded_at for row in later)])
+        refused |= {row.event_id: row.recorded_at for row in part if row.event_id in known}
+        fresh = [row for row in part if row.event_id not in known and row not in later]
+        receipt = service.accept_events(use_case.name, [row.message for row in fresh]) if fresh else None
+        bad = [fresh[one.index] for one in receipt.quarantined] if receipt else []
+        refused |= {row.event_id: row.recorded_at for row in bad}
+        taken = Taken(taken.accepted + (receipt.accepted if receipt else 0), taken.quarantined + len(bad), taken.later + len(later))
+    # why: a row from the future would otherwise hide all that come before it
+    since_us = max(0, min(min(newest, now_us) - source.lag_us, waiting_us))
+    kept = [(at_us, event_id) for event_id, at_us in refused.items() if at_us == 0 or at_us >= since_us]
+    after = msgspec.json.encode(Mark(since_us, tuple(sorted(kept)[-MOST_REMEMBERED:])))
+    service.journal.write(lambda write: write.put_meta(key, after))
+    return taken
 
 
-def read(use_case: UseCase, source: AttributeSource, file: Path, since_us: int) -> Iterator[tuple[int, EventMessage]]:
-    """Rows recorded at `since_us` or later, in the order they were recorded: when, and the event that says so.
-
-    A row's event id is the digest of what it says, so that reading it twice changes nothing.
+def read(use_case: UseCase, source: AttributeSource, place: Place, since_us: int) -> Iterator[Found]:
+    """Rows recorded at `since_us` or later, in the order they were recorded, as events or with the reason why they are none.
 
     Raises:
-        InvalidInput: the query does not give the declared columns.
-        StoreUnavailable: the file cannot be read now.
+        InvalidInput: the source lacks a column, or a column is of a type that never fits.
+        StoreUnavailable: it cannot be read now.
     """
-    declared = use_case.schema.types[source.name].fields
-    query = f"SELECT * FROM ({source.query.strip().rstrip(';')}) WHERE recorded_at >= ? ORDER BY recorded_at, valid_from, entity_id"
+    fields = use_case.schema.types[source.name].fields
+    for row in rows(source, fields, place, since_us):
+        found = _found(source, fields, row)
+        # why: SQLite cannot compare times that are texts, so rows that were read long ago come, too
+        if found.recorded_at == 0 or found.recorded_at >= since_us:
+            yield found
+
+
+def _found(source: AttributeSource, fields: Mapping[str, FieldType], row: Row) -> Found:
+    recorded_at = 0
     try:
-        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=10.0)) as connection:
-            cursor = connection.execute(query, (since_us,))
-            columns = [name for name, *_ in cursor.description]
-            if set(columns) != {"entity_id", *_TIMES, *declared}:
-                raise InvalidInput(
-                    f"attribute source {source.name}", f"gives {columns}", f"entity_id, valid_from, recorded_at, {', '.join(declared)}"
-                )
-            for row in cursor:
-                values = dict(zip(columns, row, strict=True))
-                fields = {name: bool(values[name]) if kind is FieldType.BOOL else values[name] for name, kind in declared.items()}
-                entity_id, valid_from, recorded_at = str(values["entity_id"]), int(values["valid_from"]), int(values["recorded_at"])
-                event_id = "attribute-" + digest_of([source.name, entity_id, valid_from, recorded_at, fields])[:32]
-                yield recorded_at, EventMessage(event_id, entity_id, source.name, valid_from, fields)
-    except sqlite3.Error as error:
-        raise StoreUnavailable(f"attribute source {source.name} ({file})", str(error)) from error
+        recorded_at = _time(row["recorded_at"], "recorded_at")
+        values = {name: _value(name, row[name], kind) for name, kind in fields.items()}
+        valid_from = _time(row["valid_from"], "valid_from")
+        if not isinstance(row["entity_id"], str | int) or not is_id(entity_id := str(row["entity_id"])):
+            raise InvalidInput("entity_id", f"is {row['entity_id']!r}", "at most 128 plain characters")
+    except InvalidInput as error:
+        payload = msgspec.json.encode({"source": source.name, "row": row}, enc_hook=str).decode()
+        event_id = "attribute-" + digest_of(payload)[:32]
+        return Found(recorded_at, 0, Unfit(f"attribute source {source.name}: {error}", event_id, payload), event_id)
+    event_id = "attribute-" + digest_of([source.name, entity_id, valid_from, recorded_at, values])[:32]
+    return Found(recorded_at, valid_from, EventMessage(event_id, entity_id, source.name, valid_from, values), event_id)
+
+
+def _time(value: Any, name: str) -> int:
+    if value is None or isinstance(value, bool | float):
+        raise InvalidInput(name, f"is {value!r}", "whole microseconds (UTC), or a moment with its zone")
+    return time_us(value, name)
+
+
+def _value(name: str, value: Any, kind: FieldType) -> FieldValue:
+    """A field's value as it stands; SQLite has 0 and 1 for false and true. Whether it is of its type is for the intake to see."""
+    if kind is FieldType.BOOL and value in (0, 1) and value is not None:
+        return bool(value)
+    if not isinstance(value, int | str | float | None) or (isinstance(value, float) and not isfinite(value)):
+        raise InvalidInput(f"fields.{name}", f"is {value!r}", f"a value of type {kind}")
+    return value
+
+
+def _check_some_fit(source: AttributeSource, part: list[Found]) -> None:
+    if len(part) >= ENOUGH and all(isinstance(row.message, Unfit) for row in part):
+        reason = part[0].message.reason if isinstance(part[0].message, Unfit) else ""
+        raise InvalidInput(
+            f"attribute source {source.name}", f"gives no row that fits; the first: {reason}", "a query that gives what is declared"
+        )
+
+
+def _mark(content: bytes | None, source: AttributeSource) -> Mark:
+    if content is None:
+        return Mark()
+    if content.isdigit():
+        return Mark(max(0, int(content) - source.lag_us))
+    return msgspec.json.decode(content, type=Mark)

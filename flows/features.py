@@ -1,6 +1,5 @@
 """The flow `features`: attribute tables become events, and every entity's features as of now become a table."""
 
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,14 +14,12 @@ from prefect.states import Completed
 from contracts.settings import Settings
 from contracts.tables import EVENTS
 from features.point_in_time import compute
-from flows.attributes import read, where
+from flows.attributes import take_in
 from flows.drained import drain
 from flows.place import Place, open_place
+from flows.sources import locate
 from serving.service import DecisionService
-from use_cases.definition import AttributeSource, UseCase
-
-PART = 2_000
-"""Rows of a source that are taken in at once."""
+from use_cases.definition import UseCase
 
 
 @task(name="Read attribute tables", retries=2, retry_delay_seconds=5, cache_policy=NO_CACHE)
@@ -34,8 +31,14 @@ def read_attributes(settings: Settings, use_case: UseCase) -> int:
         InvalidInput: a source does not give the declared columns.
         StoreUnavailable: a source cannot be read now.
     """
+    accepted = 0
     with DecisionService(settings, {use_case.name: use_case}) as service:
-        return sum(_read_source(service, use_case, source) for source in use_case.attribute_sources)
+        for source in use_case.attribute_sources:
+            taken = take_in(service, use_case, source)
+            accepted += taken.accepted
+            later = f", {taken.later} valid only later" if taken.later else ""
+            print(f"source {source.name}: {taken.accepted} new rows, {taken.quarantined} put in quarantine{later}")
+    return accepted
 
 
 @task(name="Compute every entity's features", cache_policy=NO_CACHE)
@@ -67,24 +70,8 @@ def features(use_case: str) -> State[Any]:
     entities = write_table(place, chosen)
     said = f"{rows} attribute rows taken in; features of {entities} entities written"
     print(said)
-    table = [{"source": source.name, "file": place.settings.attribute_sources.get(source.name, "")} for source in chosen.attribute_sources]
+    table = [{"source": source.name, "file": str(locate(source, place.settings.attribute_sources))} for source in chosen.attribute_sources]
     create_table_artifact(
         [*table, {"source": "all features", "file": f"{entities} entities"}], key=f"features-{use_case.replace('_', '-')}"
     )
     return Completed(message=said)
-
-
-def _read_source(service: DecisionService, use_case: UseCase, source: AttributeSource) -> int:
-    mark = f"attributes/{use_case.name}/{source.name}"
-    with service.journal.read() as seen:
-        since_us = int(seen.get_meta(mark) or 0)
-    accepted = refused = 0
-    rows = read(use_case, source, where(source, service.settings.attribute_sources), since_us)
-    while part := list(islice(rows, PART)):
-        receipt = service.accept_events(use_case.name, [message for _, message in part])
-        accepted += receipt.accepted
-        refused += len(receipt.quarantined)
-        until = str(part[-1][0]).encode()
-        service.journal.write(lambda write, until=until: write.put_meta(mark, until))  # type: ignore[misc]  # why: mypy cannot type the default
-    print(f"source {source.name}: {accepted} new rows, {refused} in quarantine")
-    return accepted

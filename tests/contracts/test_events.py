@@ -61,6 +61,7 @@ def test_two_types_of_a_name_and_two_meanings_of_a_field_are_refused() -> None:
         ([EventType("visit", {"Reward": FieldType.INT})], "`reward` differs from `Reward` by case alone"),
         ([EventType("visit", {"Entity_ID": FieldType.STR})], "`Entity_ID` of event type `visit` is what every event has"),
         ([EventType(" ", {})], "is blank"),
+        ([EventType("visit", {"page": FieldType.STR}, optional=("pages",))], "`pages` of event type `visit` is not declared. Did you mean"),
     ],
 )
 def test_names_that_not_every_engine_can_tell_apart_are_refused(types: list[EventType], said: str) -> None:
@@ -70,3 +71,12 @@ def test_names_that_not_every_engine_can_tell_apart_are_refused(types: list[Even
 
 def test_what_every_event_has_is_what_its_table_has() -> None:
     assert set(columns_of(EVENTS, SCHEMA)) == COMMON_COLUMNS | set(SCHEMA.columns)
+
+
+def test_an_optional_field_may_be_null_or_left_out_but_not_wrong() -> None:
+    schema = EventSchema.build("shop", [EventType("profile", {"country": FieldType.STR, "level": FieldType.INT}, optional=("country",))])
+    for fields in ({"country": None, "level": 1}, {"level": 1}, {"country": "de", "level": 1}):
+        schema.check("profile", fields)
+    for wrong in ({"country": 7, "level": 1}, {"country": "de", "level": None}, {"country": "de"}):
+        with pytest.raises(InvalidInput):
+            schema.check("profile", wrong)
