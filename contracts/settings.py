@@ -59,7 +59,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         state: the one folder of the installation's state.
         host: the address everything listens on.
         use_cases: the ones that run, each a folder of `use_cases/`.
-        attribute_sources: where each named attribute source is: a SQLite file, a `*.parquet` file, or a `postgresql://` URL without password.
+        attribute_sources: where each named attribute source is: a SQLite or `*.parquet` file, or a `postgresql://` URL without password.
     """
 
     state: str = ".offerloop"
