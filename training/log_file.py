@@ -22,11 +22,10 @@ from pathlib import Path
 import polars as pl
 
 from contracts.errors import DataRefused
+from training import columns
 from use_cases.definition import UseCase
 
 CONTEXT = "context_"
-EXAMPLES = 3
-LONGEST_ID = 128
 
 _NEEDED = ("decision_id", "entity_id", "action", "propensity", "reward")
 _OPTIONAL = ("decided_at", "rewarded_at", "candidate_ids", "p_in_arm")
@@ -58,7 +57,7 @@ def read_log(path: Path, rules: LogRules) -> pl.DataFrame:
     Raises:
         DataRefused: the file is unreadable or half-written, or rows are wrong: every reason, with a count and the first rows.
     """
-    raw = _read(path)
+    raw = columns.read(path)
     _check_columns(path, raw)
     typed, unreadable = _typed(raw)
     reasons = [*unreadable, *_broken_rows(typed, rules)]
@@ -67,25 +66,6 @@ def read_log(path: Path, rules: LogRules) -> pl.DataFrame:
     if reasons:
         raise DataRefused(path.name, reasons)
     return typed.drop("row")
-
-
-def _read(path: Path) -> pl.DataFrame:
-    try:
-        if path.suffix == ".parquet":
-            return pl.read_parquet(path, hive_partitioning=False)
-        with path.open("rb") as file:
-            file.seek(0, 2)
-            if file.tell():
-                file.seek(-1, 2)
-                if file.read(1) != b"\n":
-                    raise DataRefused(path.name, ["its last line does not end in a line feed: it seems to be half-written. Write it anew"])
-        return pl.read_csv(path, infer_schema=False)
-    except OSError as error:
-        raise DataRefused(path.name, [f"it cannot be opened ({error.strerror or error})"]) from error
-    except pl.exceptions.PolarsError as error:
-        kind = "Parquet" if path.suffix == ".parquet" else "CSV"
-        what = str(error).splitlines()[0]
-        raise DataRefused(path.name, [f"it cannot be read as {kind} ({what}); it may be half-written. Write it anew"]) from error
 
 
 def _check_columns(path: Path, raw: pl.DataFrame) -> None:
@@ -106,20 +86,20 @@ def _check_columns(path: Path, raw: pl.DataFrame) -> None:
 def _typed(raw: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     rows = raw.with_row_index("row", offset=1)
     kinds: Mapping[str, tuple[Callable[[pl.Series], pl.Series], str]] = {
-        "decision_id": (_text, "a text"),
-        "entity_id": (_text, "a text"),
-        "decided_at": (_time, "integer microseconds, or a time with its zone"),
-        "rewarded_at": (_time, "integer microseconds, or a time with its zone"),
-        "action": (_text, "a text"),
-        "propensity": (_number, "a number"),
-        "reward": (_integer, "an integer of the KPI unit"),
-        "candidate_ids": (_list(pl.String()), "a list of texts"),
-        "p_in_arm": (_list(pl.Float64()), "a list of numbers"),
+        "decision_id": (columns.text, "a text"),
+        "entity_id": (columns.text, "a text"),
+        "decided_at": (columns.time, "integer microseconds, or a time with its zone"),
+        "rewarded_at": (columns.time, "integer microseconds, or a time with its zone"),
+        "action": (columns.text, "a text"),
+        "propensity": (columns.number, "a number"),
+        "reward": (columns.integer, "an integer of the KPI unit"),
+        "candidate_ids": (columns.list_of(pl.String()), "a list of texts"),
+        "p_in_arm": (columns.list_of(pl.Float64()), "a list of numbers"),
     }
-    columns, reasons = [rows["row"]], []
+    made, reasons = [rows["row"]], []
     for name, (convert, expected) in kinds.items():
         if name not in raw.columns:
-            columns.append(pl.Series(name, [None] * rows.height, dtype=_EMPTY.get(name, pl.Int64())))
+            made.append(pl.Series(name, [None] * rows.height, dtype=_EMPTY.get(name, pl.Int64())))
             continue
         try:
             column = convert(raw[name]).alias(name)
@@ -129,10 +109,10 @@ def _typed(raw: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
         else:
             wrong = column.is_null() & (raw[name].is_not_null() if name == "rewarded_at" else True)
             if wrong.any():
-                reasons.append(f"{wrong.sum()} rows have no {name} that is {expected}{_first(rows.filter(wrong), name)}")
-        columns.append(column)
+                reasons.append(f"{wrong.sum()} rows have no {name} that is {expected}{columns.first(rows.filter(wrong), name)}")
+        made.append(column)
     context = [raw[name] for name in raw.columns if name.startswith(CONTEXT)]
-    return pl.DataFrame([*columns, *context]), reasons
+    return pl.DataFrame([*made, *context]), reasons
 
 
 def _broken_rows(rows: pl.DataFrame, rules: LogRules) -> list[str]:
@@ -142,8 +122,8 @@ def _broken_rows(rows: pl.DataFrame, rules: LogRules) -> list[str]:
     drawn = pl.col("decided_at") + window_us
     broken: dict[str, tuple[str, pl.Expr]] = {
         "stand more than once": ("decision_id", pl.col("decision_id").is_duplicated()),
-        f"are longer than {LONGEST_ID} bytes, empty, or hold a NUL": ("decision_id", _unfit_id("decision_id")),
-        f"of entities are longer than {LONGEST_ID} bytes, empty, or hold a NUL": ("entity_id", _unfit_id("entity_id")),
+        f"are longer than {columns.LONGEST_ID} bytes, empty, or hold a NUL": ("decision_id", columns.unfit_id("decision_id")),
+        f"of entities are longer than {columns.LONGEST_ID} bytes, empty, or hold a NUL": ("entity_id", columns.unfit_id("entity_id")),
         f"are not in the catalogue ({', '.join(catalogue[:8])}{', …' if len(catalogue) > 8 else ''})": (
             "action",
             ~pl.col("action").is_in(catalogue),
@@ -173,74 +153,16 @@ def _broken_rows(rows: pl.DataFrame, rules: LogRules) -> list[str]:
     for text, (name, condition) in broken.items():
         wrong = rows.filter(condition.fill_null(False))
         if wrong.height:
-            reasons.append(f"{wrong.height} rows: values of {name} {text}{_first(wrong, name)}")
+            reasons.append(f"{wrong.height} rows: values of {name} {text}{columns.first(wrong, name)}")
     return reasons or _other_propensity(rows)
 
 
 def _other_propensity(rows: pl.DataFrame) -> list[str]:
     listed = rows.drop_nulls("candidate_ids").explode("candidate_ids", "p_in_arm").filter(pl.col("candidate_ids") == pl.col("action"))
     wrong = listed.filter((pl.col("p_in_arm") - pl.col("propensity")).abs() > _TOLERANCE)
-    return [f"{wrong.height} rows: propensity is not the p_in_arm of the action{_first(wrong, 'propensity')}"] if wrong.height else []
-
-
-def _first(rows: pl.DataFrame, name: str) -> str:
-    shown = rows.head(EXAMPLES)
-    told = ", ".join(f"row {row}: {_short(value)}" for row, value in zip(shown["row"], shown[name], strict=True))
-    return f" (first: {told})"
-
-
-def _short(value: object) -> str:
-    text = repr(value.to_list() if isinstance(value, pl.Series) else value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _unfit_id(name: str) -> pl.Expr:
-    column = pl.col(name)
-    return (column.str.len_bytes() > LONGEST_ID) | (column.str.len_bytes() == 0) | column.str.contains("\0", literal=True)
-
-
-def _text(column: pl.Series) -> pl.Series:
-    if column.dtype.is_integer():
-        return column.cast(pl.String)
-    if column.dtype not in (pl.String, pl.Categorical, pl.Enum):
-        raise pl.exceptions.InvalidOperationError("no text")
-    return column.cast(pl.String)
-
-
-def _number(column: pl.Series) -> pl.Series:
-    if not (column.dtype.is_numeric() or column.dtype == pl.String):
-        raise pl.exceptions.InvalidOperationError("no number")
-    cast = column.cast(pl.Float64, strict=False)
-    return cast.set(~cast.is_finite().fill_null(True), None)
-
-
-def _integer(column: pl.Series) -> pl.Series:
-    if not (column.dtype.is_integer() or column.dtype == pl.String):
-        raise pl.exceptions.InvalidOperationError("no integer")
-    return column.cast(pl.Int64, strict=False)
-
-
-def _time(column: pl.Series) -> pl.Series:
-    if isinstance(column.dtype, pl.Datetime):
-        if column.dtype.time_zone is None:
-            raise pl.exceptions.InvalidOperationError("no zone")
-        return column.dt.cast_time_unit("us").dt.epoch("us")
-    if column.dtype == pl.String:
-        numbers = column.cast(pl.Int64, strict=False)
-        if numbers.null_count() == column.null_count():
-            return numbers
-        zoned = column.str.contains(r"(Z|[+-]\d{2}:?\d{2})$").fill_null(False)
-        return column.set(~zoned, None).str.to_datetime(time_unit="us", time_zone="UTC", strict=False).dt.epoch("us")
-    return _integer(column)
-
-
-def _list(inner: pl.DataType) -> Callable[[pl.Series], pl.Series]:
-    def convert(column: pl.Series) -> pl.Series:
-        if column.dtype == pl.String:
-            return column.str.json_decode(pl.List(inner))
-        return column.cast(pl.List(inner), strict=True)
-
-    return convert
+    return (
+        [f"{wrong.height} rows: propensity is not the p_in_arm of the action{columns.first(wrong, 'propensity')}"] if wrong.height else []
+    )
 
 
 _EMPTY: Mapping[str, pl.DataType] = {
