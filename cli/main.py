@@ -15,7 +15,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "down": ("cli.down", "End everything that `up` started."),
     "status": ("cli.status", "Say what runs, where, and which releases answer."),
     "doctor": ("cli.doctor", "Say what is missing on this machine, and how to mend it."),
-    "import": ("cli.importing", "Take in a log of decisions and outcomes made elsewhere."),
+    "import": ("cli.importing", "Take in decisions and outcomes, or events, that were logged elsewhere."),
     "train": ("cli.train", "Start a training by its signed webhook, and follow it."),
     "releases": ("cli.releases", "List releases and where they stand."),
     "rollback": ("cli.rollback", "Put the champion before this one, or a named one, back."),

@@ -1,6 +1,7 @@
 """Commands that read, and the few that change a line: releases, rollback, why, explain, features, keys, hook, status, down."""
 
 import json
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -126,3 +127,20 @@ def test_down_of_what_does_not_run(run: Run) -> None:
 
 def test_a_training_needs_an_installation_that_was_started(run: Run, layout: Layout) -> None:
     assert "was never started" in run("train", USE_CASE).err
+
+
+def test_events_of_another_system_are_taken_in(run: Run, layout: Layout, tmp_path: Path) -> None:
+    row = "row-1,e-1,customer,2025-01-01T00:00:00Z,3,100,true,false,Urban,false,Web"
+    header = "event_id,entity_id,type,event_time,recency_months,history_cents,bought_mens,bought_womens,zip_code,newbie,channel"
+    (tmp_path / "rows.csv").write_text(f"{header}\n{row}\n")
+    ran = run("import", "events", USE_CASE, "rows.csv", "--lag", "5m")
+    assert ran.out == "1 events of 1 entities, 1 of them new, from 2025-01-01 00:00:00 to 2025-01-01 00:00:00 UTC\n"
+    assert json.loads(run("import", "events", USE_CASE, "rows.csv", "--lag", "5m", "--json").out)["new"] == 0
+    assert "declare the source's lag" in run("import", "events", USE_CASE, "rows.csv").err
+    assert "90s, 5m, 2h or 7d" in run("import", "events", USE_CASE, "rows.csv", "--lag", "soon").err
+
+
+def test_decisions_of_another_system_are_taken_in(run: Run, layout: Layout, tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("decision_id,entity_id,action,propensity,reward\nd-7,e-7,mens,0.5,100\n")
+    assert run("import", "decisions", USE_CASE, "log.csv").out == "1 rows, 1 of them new, 1 with a reward, 100 earned in all\n"
+    assert json.loads(run("import", "decisions", USE_CASE, "log.csv", "--json").out)["new"] == 0
