@@ -5,7 +5,7 @@ Java has `spark` in its name.
 """
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -32,20 +32,70 @@ GRACE_US = DAY_US
 
 
 def online(feature_set: FeatureSet, schema: EventSchema, events: Sequence[Event], rows: Sequence[Row]) -> dict[str, Found]:
-    """The online state, advanced to what each row has seen and then read."""
-    by_grace = {grace: OnlineFeatures(schema, retention([feature_set]), grace_us=grace) for grace in (0, GRACE_US)}
+    """The online state, advanced to what each row has seen, and computed from at each read."""
+    return {
+        row.row_id: told(feature_set, _read(store, feature_set, state, row))
+        for row, store, state in _states(schema, events, rows, [feature_set])
+    }
+
+
+def online_ready(feature_set: FeatureSet, schema: EventSchema, events: Sequence[Event], rows: Sequence[Row]) -> dict[str, Found]:
+    """The online state with the rows of two feature sets kept ready, read for one of them."""
+    ready = [FeatureSet("another", feature_set.features[:1]), feature_set]
+    states = _states(schema, events, rows, [feature_set], ready)
+    return {row.row_id: told(feature_set, _read(store, feature_set, state, row)) for row, store, state in states}
+
+
+def online_many(feature_set: FeatureSet, schema: EventSchema, events: Sequence[Event], rows: Sequence[Row]) -> dict[str, Found]:
+    """The online state with rows kept ready, read for all entities of a moment in one call."""
+    moments: dict[tuple[int, OnlineFeatures], list[tuple[Row, bytes | None]]] = {}
+    for row, store, state in _states(schema, events, rows, [feature_set], [feature_set]):
+        moments.setdefault((row.moment, store), []).append((row, state))
+    found: dict[str, Found] = {}
+    for (moment, store), asked in moments.items():
+        several = store.read_many([state for _, state in asked], feature_set, moment, [row.context for row, _ in asked])
+        found |= {row.row_id: told(feature_set, several.row(index)) for index, (row, _) in enumerate(asked)}
+    return found
+
+
+def online_rebuilt(feature_set: FeatureSet, schema: EventSchema, events: Sequence[Event], rows: Sequence[Row]) -> dict[str, Found]:
+    """The online state made at once from the whole history, without what no later moment needs, as after a loss and a compaction."""
+    found = {}
+    for row, store, seen in _seen(schema, events, rows, [feature_set], [feature_set]):
+        state = store.build(seen)
+        compact = state if state is None else store.compact(state, row.moment)
+        found[row.row_id] = told(feature_set, _read(store, feature_set, compact, row))
+    return found
+
+
+def _states(
+    schema: EventSchema, events: Sequence[Event], rows: Sequence[Row], kept: Sequence[FeatureSet], ready: Sequence[FeatureSet] = ()
+) -> Iterator[tuple[Row, OnlineFeatures, bytes | None]]:
+    reached: dict[tuple[str, OnlineFeatures], tuple[list[Event], bytes | None]] = {}
+    for row, store, seen in _seen(schema, events, rows, kept, ready):
+        before, state = reached.get((row.entity_id, store), ([], None))
+        if seen[: len(before)] != before:
+            before, state = [], None
+        for event in seen[len(before) :]:
+            state, _ = store.apply(state, event)
+        reached[row.entity_id, store] = seen, state
+        yield row, store, state
+
+
+def _seen(
+    schema: EventSchema, events: Sequence[Event], rows: Sequence[Row], kept: Sequence[FeatureSet], ready: Sequence[FeatureSet]
+) -> Iterator[tuple[Row, OnlineFeatures, list[Event]]]:
+    by_grace = {grace: OnlineFeatures(schema, retention(kept), grace, ready) for grace in (0, GRACE_US)}
     histories: dict[str, list[Event]] = {}
     for event in events:
         histories.setdefault(event.entity_id, []).append(event)
-    found = {}
     for row in rows:
         seen = [event for event in histories.get(row.entity_id, []) if is_known(event, row)]
-        features = by_grace[0 if all(event.ingested_time <= row.moment for event in seen) else GRACE_US]
-        state = None
-        for event in seen:
-            state, _ = features.apply(state, event)
-        found[row.row_id] = told(feature_set, features.read(state, feature_set, row.moment, row.context))
-    return found
+        yield row, by_grace[0 if all(event.ingested_time <= row.moment for event in seen) else GRACE_US], seen
+
+
+def _read(store: OnlineFeatures, feature_set: FeatureSet, state: bytes | None, row: Row) -> FeatureRow:
+    return store.read(state, feature_set, row.moment, row.context)
 
 
 def told(feature_set: FeatureSet, row: FeatureRow) -> Found:
@@ -85,7 +135,14 @@ def from_files(job: Job, feature_set: FeatureSet, schema: EventSchema, files: Se
 JOBS: Mapping[str, Job] = {"duckdb": features.point_in_time.compute, "spark": spark_jobs.point_in_time.compute}
 """Jobs that read the event table. One that is added here is an engine, too."""
 
-ENGINES: Mapping[str, Engine] = {"reference": reference, "online": online, **{name: from_tables(job) for name, job in JOBS.items()}}
+ENGINES: Mapping[str, Engine] = {
+    "reference": reference,
+    "online": online,
+    "online-ready": online_ready,
+    "online-many": online_many,
+    "online-rebuilt": online_rebuilt,
+    **{name: from_tables(job) for name, job in JOBS.items()},
+}
 
 
 def _parameter(name: str) -> Any:

@@ -10,7 +10,7 @@ from contracts.clock import DAY_US, HOUR_US, MINUTE_US, to_us
 from contracts.events import FieldType
 from contracts.records import Event, FieldValue
 from decisions.record import make_event
-from features.definitions import Aggregate, Attribute, FeatureSet, Request, window_start
+from features.definitions import Aggregate, Attribute, FeatureSet, Request, hop_us, window_start
 from tests.engines.random_sets import NUMBERS, REQUESTED, SCHEMA, TEXTS
 from tests.engines.rows import Row
 
@@ -71,6 +71,8 @@ def draw_history(chance: Random, entity: str, feature_set: FeatureSet) -> Histor
         steps.append(Row(f"{entity}:seen{number}", entity, moment, len(sent), context))
         steps.append(Row(f"{entity}:known{number}", entity, moment, None, context))
         steps.append(Row(f"{entity}:then{number}", entity, _time(chance, moment, feature_set, sent), None, context))
+        for later in range(2):
+            steps.append(Row(f"{entity}:later{number}.{later}", entity, _turn(chance, moment, feature_set, sent), len(sent), context))
     events = [
         Event(e.event_id, entity, e.type, e.event_time, e.ingested_time, seq, e.fields, e.original_time)
         for seq, e in enumerate(sent, start=1)
@@ -102,6 +104,21 @@ def _time(chance: Random, moment: int, feature_set: FeatureSet, sent: Sequence[E
         case 10 | 11:
             return moment - chance.randrange(2 * length)
     return moment - chance.randrange(length)
+
+
+def _turn(chance: Random, moment: int, feature_set: FeatureSet, sent: Sequence[Event]) -> int:
+    """A moment from this one on at which what one event does to one feature changes, or the one before or behind it."""
+    if not sent:
+        return moment
+    at = chance.choice(sent).event_time
+    turns = [at]
+    for feature in feature_set.features:
+        if isinstance(feature, Aggregate):
+            hop = hop_us(feature.window_us)
+            turns.append((at // hop + 1) * hop + feature.window_us)
+        if isinstance(feature, (Aggregate, Attribute)) and feature.max_age_us is not None:
+            turns.append(at + feature.max_age_us)
+    return max(moment, chance.choice(turns) + chance.choice((-1, 0, 1)))
 
 
 def _fields(chance: Random, kind: str, complete: bool) -> dict[str, FieldValue]:
