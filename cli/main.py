@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "explain": ("cli.explain", "Compute a decision again, to the last bit."),
     "why": ("cli.why", "Say who changed what, when and why: ledger and inbox."),
     "features": ("cli.features", "Features: what each is, where it comes from, and how it behaves."),
+    "quarantine": ("cli.quarantine", "What was sent and not taken, and why; take in what fits by now."),
     "keys": ("cli.keys", "Keys of the API: list, make, drop, show the owner's."),
     "hook": ("cli.hook", "The secret that signs webhooks."),
     "monitoring": ("cli.monitoring", "Dashboards of what Offerloop decides and earns."),
