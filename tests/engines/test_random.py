@@ -17,21 +17,16 @@ from tests.engines.rows import Row
 
 A_SET = 60
 MOST_SETS = 40
-SPARK_SETS = 3
-"""Sets that Spark is asked about in the short form: it takes seconds to plan one."""
-
 DEFAULT_HISTORIES = 480
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test a set and engine: `A_SET` histories a set, and more where there would be too many sets."""
     if "number" in metafunc.fixturenames:
-        sets = sets_of(metafunc.config)
-        few = metafunc.config.getoption("--histories", DEFAULT_HISTORIES) <= DEFAULT_HISTORIES
         cases = [
             pytest.param(engine.values[0], number, marks=engine.marks, id=f"{engine.values[0]}-{number}")
             for engine in EACH_ENGINE[1:]
-            for number in range(min(sets, SPARK_SETS) if few and engine.values[0] == "spark" else sets)
+            for number in range(sets_of(metafunc.config))
         ]
         metafunc.parametrize(("name", "number"), cases)
 
