@@ -104,6 +104,17 @@ class NotReady(OfferloopError):
         super().__init__(f"{what} is not ready: {waiting_for}. Try again.")
 
 
+class StaleFeatures(OfferloopError):
+    """Nothing is decided, because a feature is older than it may be and declares that nothing is to be decided then."""
+
+    def __init__(self, entity_id: str, names: Sequence[str]) -> None:
+        super().__init__(
+            f"no decision for entity `{entity_id}`: {', '.join(names)} older than `max_age`, and declared to refuse then. "
+            "Send what they follow from, and try again."
+        )
+        self.names = tuple(names)
+
+
 class StateRefused(OfferloopError):
     """The state folder is of another format or another kind of installation than the one asked for."""
 

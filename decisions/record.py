@@ -23,7 +23,7 @@ from contracts.records import (
 )
 from contracts.tables import DECISIONS, EVENTS, OUTCOMES, QUARANTINE, SHADOW
 from decisions.decide import DecisionRequest
-from storage.journal import Read, Write
+from storage.journal import FOR_GOOD, Read, Write
 
 ApplyEvent: TypeAlias = Callable[[bytes | None, Event], tuple[bytes, int]]
 """Lets an entity's online state see an event: (state, event without `seq`) to (new state, the event's `seq`)."""
@@ -79,7 +79,7 @@ def record_decision(write: Write, decision: Decision, apply_event: ApplyEvent) -
     seq = _apply(write, decision.use_case, event_of_decision(decision), apply_event)
     kept = msgspec.structs.replace(decision, seq=seq)
     content = _ENCODER.encode(kept)
-    write.put_id(DECISION, kept.use_case, kept.decision_id, content)
+    write.put_id(DECISION, kept.use_case, kept.decision_id, content, _forgotten_by(kept))
     write.append(DECISIONS, content)
     return kept
 
@@ -116,8 +116,15 @@ def make_event(
     )
 
 
-def record_event(write: Write, use_case: str, event: Event, apply_event: ApplyEvent) -> bool:
+def record_event(write: Write, use_case: str, event: Event, apply_event: ApplyEvent, *, id_time: int = FOR_GOOD) -> bool:
     """Keep an event, and let the entity's features see it.
+
+    Args:
+        write: the transaction.
+        use_case: whose event it is.
+        event: without its `seq`.
+        apply_event: see there.
+        id_time: the time by which its id may be forgotten: once events as old as that are no longer taken.
 
     Returns:
         Whether it is new; False for one that was kept before.
@@ -131,7 +138,7 @@ def record_event(write: Write, use_case: str, event: Event, apply_event: ApplyEv
     if digest is None:
         return False
     seq = _apply(write, use_case, event, apply_event)
-    write.put_id(EVENT, use_case, event.event_id, digest)
+    write.put_id(EVENT, use_case, event.event_id, digest, id_time)
     write.append(EVENTS, _ENCODER.encode(StoredEvent(use_case, msgspec.structs.replace(event, seq=seq))))
     return True
 
@@ -170,7 +177,7 @@ def record_outcome(
         simulated=simulated,
     )
     seq = _apply(write, use_case, event_of_outcome(outcome), apply_event)
-    write.put_id(OUTCOME, use_case, sent.outcome_id, digest)
+    write.put_id(OUTCOME, use_case, sent.outcome_id, digest, _forgotten_by(decision))
     write.append(OUTCOMES, _ENCODER.encode(msgspec.structs.replace(outcome, seq=seq)))
     return True
 
@@ -183,6 +190,11 @@ def record_shadow(write: Write, score: ShadowScore) -> None:
 def record_quarantined(write: Write, entry: Quarantined) -> None:
     """Keep what was not taken, with the reason, so that nothing is dropped silently."""
     write.append(QUARANTINE, _ENCODER.encode(entry))
+
+
+def _forgotten_by(decision: Decision) -> int:
+    # why: a log that was imported may be imported again at any time, and must change nothing then
+    return FOR_GOOD if decision.source == "imported" else decision.decided_at
 
 
 def _apply(write: Write, use_case: str, event: Event, apply_event: ApplyEvent) -> int:

@@ -69,11 +69,8 @@ class OnlineFeatures:
             raise NotFound("event type", event.type, tuple(self._fields))
         after = states.insert(states.decode(state), event, fields, self._retention[event.type], self._grace_us)
         at_us = max(after.ingested_us, event.event_time) + 1
-        before: Mapping[bytes, memoryview] = {}
-        if state is not None and self._ready:
-            count, *_ = states.head(state)
-            before = ready.split(state, states.HEAD.size, count)
-        rows = tuple([self._row(plan, after, at_us, before.get(key), event.type) for key, plan in self._ready.items()])
+        before = ready.split(state) if state is not None and self._ready else {}
+        rows = tuple([self._row(plan, after, at_us, before.get(key), event) for key, plan in self._ready.items()])
         return states.encode(states.EntityState(after.seq, after.ingested_us, after.types, rows)), after.seq
 
     def read(self, state: bytes | None, feature_set: FeatureSet, at_us: int, context: Mapping[str, FieldValue]) -> FeatureRow:
@@ -194,10 +191,10 @@ class OnlineFeatures:
         rows = tuple([ready.make(plan, state, at_us) for plan in self._ready.values()])
         return states.encode(states.EntityState(state.seq, state.ingested_us, state.types, rows))
 
-    def _row(self, plan: Plan, state: states.EntityState, at_us: int, before: memoryview | None, changed: str) -> bytes:
+    def _row(self, plan: Plan, state: states.EntityState, at_us: int, before: memoryview | None, event: Event) -> bytes:
         if before is not None:
             at_us = max(at_us, ready.ROW.unpack_from(before)[1])
-        return ready.make(plan, state, at_us, before, changed)
+        return ready.make(plan, state, at_us, before, event)
 
     def _plan(self, feature_set: FeatureSet) -> Plan:
         plan = self._plans.get(feature_set.digest)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.events import INT64_MAX
-from contracts.records import FieldValue
+from contracts.records import Event, FieldValue
 from features.definitions import UNKNOWN_CATEGORY, Aggregate, Attribute, Derived, FeatureSet, Request, Where, hop_us
 from features.expressions import columns
 from features.scalar import Function, build
@@ -70,12 +70,18 @@ class FilterPlan:
 
 @dataclass(frozen=True, slots=True)
 class SourcePlan:
-    """All that is read from the events of one type, and the places of what comes of it."""
+    """What is read from the events of one type that pass one filter, or from the latest of them; and the places of what comes of it."""
 
     type: str
-    filters: Sequence[FilterPlan]
+    filter: FilterPlan | None
     attributes: Sequence[Output]
     positions: Sequence[int]
+
+    def passes(self, event: Event) -> bool:
+        """Whether an event can change what is read."""
+        if event.type != self.type:
+            return False
+        return self.filter is None or all(condition.test(event.fields.get(condition.field)) for condition in self.filter.conditions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,17 +130,14 @@ class Pattern:
 def prepare(feature_set: FeatureSet) -> Plan:
     """The plan of a feature set."""
     positions = {name: position for position, name in enumerate(feature_set.names)}
-    sources: dict[str, list[Aggregate | Attribute]] = {}
     requests: list[tuple[int, Request]] = []
     recencies: list[int] = []
     for position, feature in enumerate(feature_set.features):
-        if isinstance(feature, (Aggregate, Attribute)):
-            sources.setdefault(feature.source, []).append(feature)
         if isinstance(feature, Request):
             requests.append((position, feature))
         if isinstance(feature, Aggregate) and feature.aggregate == "seconds_since_last":
             recencies.append(position)
-    plans = [_source(name, features, positions) for name, features in sources.items()]
+    plans = _sources(feature_set, positions)
     settled, live = _derived(feature_set, plans, {*recencies, *(position for position, _ in requests)})
     return Plan(
         key=bytes.fromhex(feature_set.digest[:16]),
@@ -183,26 +186,33 @@ def _derived(feature_set: FeatureSet, sources: Sequence[SourcePlan], moving: set
     return settled, live
 
 
-def _source(name: str, features: Sequence[Aggregate | Attribute], positions: Mapping[str, int]) -> SourcePlan:
-    filters: dict[tuple[Where, ...], dict[int, list[Aggregate]]] = {}
-    attributes = []
-    for feature in features:
+def _sources(feature_set: FeatureSet, positions: Mapping[str, int]) -> list[SourcePlan]:
+    filters: dict[tuple[str, tuple[Where, ...]], list[Aggregate]] = {}
+    attributes: dict[str, list[Attribute]] = {}
+    for feature in feature_set.features:
         if isinstance(feature, Attribute):
-            attributes.append(_output(feature, positions))
-        else:
-            filters.setdefault(feature.where, {}).setdefault(feature.window_us, []).append(feature)
-    return SourcePlan(
-        name,
-        [
-            FilterPlan(
-                [Condition(condition.field, _test(condition), _passing(condition)) for condition in where],
-                max(windows),
-                [_window(window_us, members, positions) for window_us, members in windows.items()],
-            )
-            for where, windows in filters.items()
-        ],
-        attributes,
-        [positions[feature.name] for feature in features],
+            attributes.setdefault(feature.source, []).append(feature)
+        if isinstance(feature, Aggregate):
+            filters.setdefault((feature.source, feature.where), []).append(feature)
+    counted = [
+        SourcePlan(name, _filter(where, members, positions), (), [positions[feature.name] for feature in members])
+        for (name, where), members in filters.items()
+    ]
+    latest = [
+        SourcePlan(name, None, [_output(feature, positions) for feature in found], [positions[feature.name] for feature in found])
+        for name, found in attributes.items()
+    ]
+    return [*counted, *latest]
+
+
+def _filter(where: tuple[Where, ...], features: Sequence[Aggregate], positions: Mapping[str, int]) -> FilterPlan:
+    windows: dict[int, list[Aggregate]] = {}
+    for feature in features:
+        windows.setdefault(feature.window_us, []).append(feature)
+    return FilterPlan(
+        [Condition(condition.field, _test(condition), _passing(condition)) for condition in where],
+        max(windows),
+        [_window(window_us, members, positions) for window_us, members in windows.items()],
     )
 
 

@@ -21,10 +21,10 @@ import numpy as np
 
 from contracts.clock import DAY_US
 from contracts.events import INT64_MAX
-from contracts.records import FieldValue
+from contracts.records import Event, FieldValue
 from features.definitions import UNKNOWN_CATEGORY, FeatureRow
 from features.plan import LONG, Condition, FilterPlan, Output, Pattern, Plan, SourcePlan, request_value
-from features.state import Column, EntityState, Rows
+from features.state import HEAD, EntityState, Rows
 
 ROW: Final = struct.Struct("<8sqqHHI")
 MISSING, AGELESS, STALE, REPLACED = 1, 2, 4, 8
@@ -69,15 +69,15 @@ class _Draft:
         self.put(output, output.codes.get(value, UNKNOWN_CATEGORY) if output.codes else float(value), time_us)
 
 
-def make(plan: Plan, state: EntityState, at_us: int, before: Bytes | None = None, changed: str = "") -> bytes:
+def make(plan: Plan, state: EntityState, at_us: int, before: Bytes | None = None, event: Event | None = None) -> bytes:
     """The row of an entity as of a moment.
 
     Args:
         plan: of the feature set.
         state: of the entity.
         at_us: the moment, after which no kept event lies if the row is to be used for later ones.
-        before: its row as of an earlier moment, if there is one; only what the type `changed` and moved windows touch is made anew.
-        changed: see `before`.
+        before: its row as of an earlier moment, if there is one; only what the event and moved windows touch is made anew.
+        event: all that came in since `before`.
     """
     count, number = len(plan.names), len(plan.sources)
     layout = _layout(count, number)
@@ -90,8 +90,9 @@ def make(plan: Plan, state: EntityState, at_us: int, before: Bytes | None = None
         untils = list(found[6:values])
         draft = _Draft(at_us, list(found[values : values + count]), list(found[values + count : values + 2 * count]), bytearray(found[-1]))
     touched = set()
+    columns: dict[str, _Columns] = {}
     for index, source in enumerate(plan.sources):
-        if untils[index] > at_us and source.type != changed:
+        if before is not None and untils[index] > at_us and (event is None or not source.passes(event)):
             continue
         touched.add(index)
         if before is not None:
@@ -100,7 +101,8 @@ def make(plan: Plan, state: EntityState, at_us: int, before: Bytes | None = None
         draft.until_us = INT64_MAX
         rows = state.types.get(source.type)
         if rows is not None:
-            _read_source(draft, source, rows)
+            own = columns.get(source.type) or columns.setdefault(source.type, _Columns(rows))
+            _read_source(draft, source, own)
         untils[index] = draft.until_us
     for derived in plan.settled:
         if before is None or not touched.isdisjoint(derived.sources):
@@ -115,10 +117,11 @@ def make(plan: Plan, state: EntityState, at_us: int, before: Bytes | None = None
     return layout.pack(plan.key, at_us, until_us, count, number, layout.size, *untils, *draft.values, *draft.times, bytes(draft.flags))
 
 
-def split(content: bytes, start: int, count: int) -> dict[bytes, memoryview]:
-    """The rows of a state by the key of their feature set: `count` of them from byte `start` on."""
+def split(content: bytes) -> dict[bytes, memoryview]:
+    """The rows of a state, whose head was checked, by the key of their feature set."""
     rows = {}
-    for _ in range(count):
+    start = HEAD.size
+    for _ in range(HEAD.unpack_from(content)[2]):
         key, *_, length = ROW.unpack_from(content, start)
         rows[key] = memoryview(content)[start : start + length]
         start += length
@@ -174,52 +177,77 @@ def _live(plan: Plan, values: np.ndarray, ages: np.ndarray, flags: bytes, contex
     return np.array(row), np.array(aged), plan.patterns.get(final) or _pattern(plan, final)
 
 
-def _read_source(draft: _Draft, source: SourcePlan, rows: Rows) -> None:
-    times: Sequence[int] = rows.event_times()
-    columns: dict[str, Column | None] = {}
-    at_us = draft.at_us
-    if source.attributes:
-        latest = bisect_right(times, at_us) - 1
-        if latest + 1 < len(times):
-            draft.until_us = min(draft.until_us, times[latest + 1])
-        if latest >= 0:
-            for output in source.attributes:
-                column = _column(columns, rows, output.field)
-                if column is not None and (value := column[latest]) is not None:
-                    draft.put_value(output, value, times[latest])
-    end = bisect_left(times, at_us)
-    if end < len(times):
-        draft.until_us = min(draft.until_us, times[end] + 1)
-    if end:
-        for part in source.filters:
-            _read_filter(draft, part, rows, columns, times, end)
+class _Columns:
+    """The columns of a type as they are read; `complete` ones have no absent value. Short ones are lists, which Python is faster with."""
+
+    __slots__ = ("_found", "rows", "times")
+
+    def __init__(self, rows: Rows) -> None:
+        times = rows.event_times()
+        self.rows = rows
+        self.times: Sequence[int] = times.tolist() if len(times) < LONG else times
+        self._found: dict[str, tuple[Any, bool]] = {}
+
+    def of(self, field: str) -> tuple[Any, bool]:
+        """The values of a field in order, or None, and whether they are complete."""
+        found = self._found.get(field)
+        if found is None:
+            column = self.rows.column(field)
+            complete = isinstance(column, memoryview)
+            if isinstance(column, memoryview) and len(column) < LONG:
+                column = column.tolist()
+            found = self._found[field] = (column, complete)
+        return found
 
 
-def _read_filter(draft: _Draft, part: FilterPlan, rows: Rows, columns: dict[str, Column | None], times: Sequence[int], end: int) -> None:
+def _read_source(draft: _Draft, source: SourcePlan, columns: _Columns) -> None:
+    times, at_us = columns.times, draft.at_us
+    if source.filter is not None:
+        end = bisect_left(times, at_us)
+        if end < len(times):
+            draft.until_us = min(draft.until_us, times[end] + 1)
+        if end:
+            _read_filter(draft, source.filter, columns, end)
+        return
+    latest = bisect_right(times, at_us) - 1
+    if latest + 1 < len(times):
+        draft.until_us = min(draft.until_us, times[latest + 1])
+    if latest >= 0:
+        for output in source.attributes:
+            column, _ = columns.of(output.field)
+            if column is not None and (value := column[latest]) is not None:
+                draft.put_value(output, value, times[latest])
+
+
+def _read_filter(draft: _Draft, part: FilterPlan, columns: _Columns, end: int) -> None:
+    times, at_us = columns.times, draft.at_us
     chosen: Sequence[int] | None = None
     if part.conditions:
-        chosen = _chosen(part.conditions, rows, columns, bisect_left(times, draft.at_us - part.longest_us - DAY_US), end)
+        chosen = _chosen(part.conditions, columns, bisect_left(times, at_us - part.longest_us - DAY_US), end)
         if not chosen:
             return
         end = chosen[-1] + 1
+    newest = times[end - 1]
     for window in part.windows:
-        start = bisect_left(times, (draft.at_us - window.window_us) // window.hop_us * window.hop_us, 0, end)
-        place = 0 if chosen is None else bisect_left(chosen, start)
+        hop_us = window.hop_us
+        start = bisect_left(times, (at_us - window.window_us) // hop_us * hop_us, 0, end)
         if start == end:
             continue
-        newest = times[end - 1]
+        place = 0 if chosen is None else bisect_left(chosen, start)
         oldest = times[start if chosen is None else chosen[place]]
-        draft.until_us = min(draft.until_us, (oldest // window.hop_us + 1) * window.hop_us + window.window_us)
+        leaves_us = (oldest // hop_us + 1) * hop_us + window.window_us
+        if leaves_us < draft.until_us:
+            draft.until_us = leaves_us
         for output in window.counts:
             draft.put(output, float(end - start if chosen is None else len(chosen) - place), newest)
         for output in window.recencies:
             draft.put(output, 0.0, newest)
         for output, reduce in window.values:
-            column = _column(columns, rows, output.field)
+            column, complete = columns.of(output.field)
             if column is None:
                 continue
             found: Any = column[start:end] if chosen is None else _picked(column, chosen[place:])
-            if isinstance(column, memoryview):
+            if complete:
                 draft.put_value(output, reduce(found), newest)
                 continue
             present = [index for index, value in enumerate(found) if value is not None]
@@ -229,37 +257,28 @@ def _read_filter(draft: _Draft, part: FilterPlan, rows: Rows, columns: dict[str,
                 draft.put_value(output, reduce(values), time_us)
 
 
-def _chosen(conditions: Sequence[Condition], rows: Rows, columns: dict[str, Column | None], first: int, end: int) -> Sequence[int]:
+def _chosen(conditions: Sequence[Condition], columns: _Columns, first: int, end: int) -> Sequence[int]:
     """Places of the events that pass all conditions, ascending."""
     mask: Sequence[int] | None = None
     for condition in conditions:
-        texts = rows.texts.get(condition.field)
+        texts = columns.rows.texts.get(condition.field)
         if texts is not None:
             passing = bytes([False, *map(condition.test, texts.words)]).ljust(256, b"\0")
             passed: Sequence[int] = bytes(texts.codes[first:end]).translate(passing)
         else:
-            column = _column(columns, rows, condition.field)
+            column, _ = columns.of(condition.field)
             if column is None:
                 return ()
             found = column[first:end]
-            if isinstance(found, memoryview) and len(found) >= LONG:
-                passed = condition.passing(np.asarray(found)).tobytes()
-            else:
-                passed = bytes(map(condition.test, found))
+            passed = condition.passing(np.asarray(found)).tobytes() if isinstance(found, memoryview) else bytes(map(condition.test, found))
         mask = passed if mask is None else bytes(map(and_, mask, passed))
     return list(compress(range(first, end), mask or b""))
 
 
-def _picked(column: Column, chosen: Sequence[int]) -> Any:
+def _picked(column: Any, chosen: Sequence[int]) -> Any:
     if isinstance(column, memoryview) and len(chosen) >= LONG:
         return np.asarray(column)[np.array(chosen)]
     return [column[index] for index in chosen]
-
-
-def _column(columns: dict[str, Column | None], rows: Rows, field: str) -> Column | None:
-    if field not in columns:
-        columns[field] = rows.column(field)
-    return columns[field]
 
 
 @cache

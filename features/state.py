@@ -1,7 +1,7 @@
 """The feature state of one entity as bytes: a head, the rows of the feature sets that are kept ready, and the events they follow from.
 
     head      checksum of head and rows, format, number of rows, their length, `seq`, newest ingestion
-    rows      see `features.rows`
+    rows      see `features.ready`
     events    checksum, then the kept events by type, in columns sorted by `(event_time, event_id)`
 
 Each part has a checksum of its own, so that a ready row is read without touching the events. Whole numbers are packed 64-bit little-endian
@@ -89,7 +89,7 @@ class EntityState(msgspec.Struct, frozen=True):
         seq: the newest it was given.
         ingested_us: the newest ingestion it has seen, `NEVER` before the first.
         types: kept events by type.
-        rows: encoded rows of feature sets; see `features.rows`.
+        rows: encoded rows of feature sets, one behind the other in as many parts as there are; see `features.ready`.
     """
 
     seq: int
@@ -152,6 +152,14 @@ def encode(state: EntityState) -> bytes:
     return b"".join((checksum.to_bytes(4, "little"), packed[_CHECKSUM:], rows, zlib.crc32(body).to_bytes(4, "little"), body))
 
 
+def with_seq(content: bytes, seq: int) -> bytes:
+    """The same state with another `seq`."""
+    count, length, _, ingested_us = head(content)
+    packed = HEAD.pack(0, STATE_FORMAT, count, length, 0, seq, ingested_us)
+    checksum = zlib.crc32(content[HEAD.size : length], zlib.crc32(packed[_CHECKSUM:]))
+    return b"".join((checksum.to_bytes(_CHECKSUM, "little"), packed[_CHECKSUM:], content[HEAD.size :]))
+
+
 def damaged() -> DataRefused:
     """The error of a state whose bytes are not those that were written."""
     return DataRefused("feature state", ["its bytes are damaged: the checksum differs"])
@@ -187,7 +195,7 @@ def insert(state: EntityState, event: Event, fields: Mapping[str, FieldType], re
     texts: dict[str, Texts] = {}
     others: dict[str, memoryview] = {}
     known = (*rows.numbers, *rows.texts, *rows.others)
-    for field in fields if all(field in fields for field in known) else dict.fromkeys((*fields, *known)):
+    for field in fields if all(map(fields.__contains__, known)) else dict.fromkeys((*fields, *known)):
         value = event.fields.get(field) if field in fields else None
         packed = rows.numbers.get(field)
         if isinstance(value, int) and (packed is not None or not count):
@@ -258,8 +266,11 @@ def last_times(rows: Rows, field: str, at_us: int) -> Mapping[str, int]:
 def _pruned(rows: Rows, retention_us: int, settled_us: int, slack: int) -> Rows:
     times = rows.event_times()
     count = len(times)
+    start_us = window_start(settled_us, retention_us)
+    if not count or times[0] >= start_us:
+        return rows
     latest = max(bisect_right(times, settled_us) - 1, 0)
-    first = min(bisect_left(times, window_start(settled_us, retention_us)), latest)
+    first = min(bisect_left(times, start_us), latest)
     # why: dropping costs as much as writing all anew, so it waits until an eighth may go
     if first <= (max(slack, count >> 3) if slack else 0):
         return rows

@@ -8,11 +8,12 @@ from typing import TypeAlias, TypeVar
 
 import msgspec
 
-from contracts.clock import Clock
+from contracts.clock import DAY_US, Clock
 from contracts.errors import Conflict, DataRefused, InvalidInput, TooLarge
 from contracts.metrics import ACCEPTED, DUPLICATES, QUARANTINED
 from contracts.records import Event, Quarantined
 from decisions.record import ApplyEvent, SentOutcome, make_event, record_event, record_outcome, record_quarantined
+from features.definitions import Attribute
 from serving.messages import (
     EventMessage,
     EventsRequest,
@@ -26,7 +27,7 @@ from serving.messages import (
     time_us,
 )
 from serving.metrics import Metrics
-from storage.journal import Journal, Write
+from storage.journal import FOR_GOOD, Journal, Write
 from use_cases.definition import UseCase
 
 T = TypeVar("T")
@@ -84,18 +85,28 @@ class Intake:
     """Takes in what was sent to one use case.
 
     Args:
-        online: gives what applies events to feature state, as it is at the moment.
+        horizon_us: events older than this are not taken, since their ids may be forgotten; rows of attributes are, at any age.
+        online: gives what applies events to feature state within a transaction, as it is at the moment.
     """
 
     def __init__(
-        self, use_case: UseCase, journal: Journal, clock: Clock, simulated: bool, metrics: Metrics, online: Callable[[], ApplyEvent]
+        self,
+        use_case: UseCase,
+        journal: Journal,
+        clock: Clock,
+        simulated: bool,
+        metrics: Metrics,
+        horizon_us: int,
+        online: Callable[[Write], ApplyEvent],
     ) -> None:
         self._use_case = use_case
         self._journal = journal
         self._clock = clock
         self._simulated = simulated
         self._metrics = metrics
+        self._horizon_us = horizon_us
         self._online = online
+        self._ageless = attribute_types(use_case)
 
     def submit_events(self, sent: SentEvents) -> "list[Future[Part]]":
         """Queue events, in parts; each future resolves when its part is durable. See `receipt`."""
@@ -120,6 +131,8 @@ class Intake:
         try:
             self._use_case.schema.check(message.type, message.fields)
             event_time = time_us(message.event_time)
+            if event_time < now_us - self._horizon_us and message.type not in self._ageless:
+                raise InvalidInput("event_time", f"is {message.event_time}", f"a time within {self._horizon_us // DAY_US} days")
         except InvalidInput as error:
             return Unfit(str(error), message.event_id, _payload(message))
         return make_event(
@@ -133,15 +146,16 @@ class Intake:
         )
 
     def _submit(
-        self, kind: str, records: Sequence[T | Unfit], start: int, now_us: int, keep: "Callable[[Write, T, int], bool]"
+        self, kind: str, records: Sequence[T | Unfit], start: int, now_us: int, keep: "Callable[[Write, T, int, ApplyEvent], bool]"
     ) -> "Future[Part]":
         def work(write: Write) -> Part:
             part = Part(kind)
+            apply_event = self._online(write)
             for index, record in enumerate(records, start):
                 unfit = record if isinstance(record, Unfit) else None
                 if not isinstance(record, Unfit):
                     try:
-                        part.count(keep(write, record, now_us))
+                        part.count(keep(write, record, now_us, apply_event))
                     except (Conflict, InvalidInput) as error:
                         unfit = Unfit(str(error), _id_of(record), _payload(record), isinstance(error, Conflict))
                 if unfit is not None:
@@ -153,11 +167,13 @@ class Intake:
         future.add_done_callback(self._count)
         return future
 
-    def _record_event(self, write: Write, event: Event, now_us: int) -> bool:
-        return record_event(write, self._use_case.name, event, mending(self._online()))
+    def _record_event(self, write: Write, event: Event, now_us: int, apply_event: ApplyEvent) -> bool:
+        sent_time = event.event_time if event.original_time is None else event.original_time
+        id_time = FOR_GOOD if event.type in self._ageless else sent_time
+        return record_event(write, self._use_case.name, event, apply_event, id_time=id_time)
 
-    def _record_outcome(self, write: Write, sent: SentOutcome, now_us: int) -> bool:
-        return record_outcome(write, self._use_case.name, sent, mending(self._online()), ingested_time=now_us, simulated=self._simulated)
+    def _record_outcome(self, write: Write, sent: SentOutcome, now_us: int, apply_event: ApplyEvent) -> bool:
+        return record_outcome(write, self._use_case.name, sent, apply_event, ingested_time=now_us, simulated=self._simulated)
 
     def _count(self, future: "Future[Part]") -> None:
         if future.exception() is None:
@@ -189,6 +205,12 @@ class Part:
             self.conflicts.append(unfit.id or "")
 
 
+def attribute_types(use_case: UseCase) -> frozenset[str]:
+    """Event types whose rows are attributes: what they say holds until the next one, however old they are."""
+    read_as = {feature.source for feature in use_case.feature_set.features if isinstance(feature, Attribute)}
+    return frozenset({source.name for source in use_case.attribute_sources} | read_as)
+
+
 def receipt(parts: "Sequence[Part]") -> Receipt:
     """The receipt of all parts of a request.
 
@@ -203,15 +225,15 @@ def receipt(parts: "Sequence[Part]") -> Receipt:
     return Receipt(accepted, duplicates, refused)
 
 
-def mending(apply_event: ApplyEvent) -> ApplyEvent:
-    """Applies events as `apply_event` does, and begins a state anew that is damaged: the record is worth more than the features."""
+def mending(apply_event: ApplyEvent, restore: Callable[[str], bytes | None]) -> ApplyEvent:
+    """Applies events as `apply_event` does; where the state of an entity is damaged, to what `restore` makes of its id."""
 
     def apply(state: bytes | None, event: Event) -> tuple[bytes, int]:
         try:
             return apply_event(state, event)
         except DataRefused:
-            _LOG.exception("the state of entity %s is damaged and begins anew; rebuild it from the tables", event.entity_id)
-            return apply_event(None, event)
+            _LOG.exception("the state of entity %s is damaged and is made anew from the tables", event.entity_id)
+            return apply_event(restore(event.entity_id), event)
 
     return apply
 

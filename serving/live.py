@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import msgspec
 import numpy as np
@@ -15,10 +16,12 @@ from contracts.metrics import RELEASES_REFUSED, REPLICA_PLAN_VERSION
 from contracts.traffic import TrafficPlan
 from decisions.decide import ReleaseRuntime, build_runtime
 from decisions.policies import PolicySpec
-from features.definitions import FeatureSet
+from features.coverage import longest
+from features.definitions import Aggregate, Attribute, FeatureSet
 from features.online import OnlineFeatures, retention
 from releases.bundle import Bundle, read_bundle
 from releases.ledger import Act, Ledger
+from serving.catching_up import WAITING, CatchingUp
 from serving.metrics import Metrics
 from storage.layout import Layout
 from use_cases.definition import UseCase
@@ -27,15 +30,27 @@ POLL_S = 0.2
 RETRY_S = 30.0
 """After which a refused bundle is tried again, in case someone has mended it."""
 
+MOST_READY = 4
+"""Feature sets whose rows are kept ready: of the releases that serve, then of those that did."""
+
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Release:
     """A release ready to decide, with the features it reads."""
 
     runtime: ReleaseRuntime
     feature_set: FeatureSet
+
+    @cached_property
+    def refusing(self) -> frozenset[str]:
+        """Names of the features without which, when they are stale, nothing is to be decided."""
+        return frozenset(
+            feature.name
+            for feature in self.feature_set.features
+            if isinstance(feature, (Aggregate, Attribute)) and feature.fallback == "refuse"
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,12 +62,14 @@ class Live:
         asked: the one in the ledger; another one where a bundle of it was refused.
         releases: every release that `plan` names.
         refused: releases of `asked` that were not taken, with the reason.
+        waiting: those of them that will be, once their features are caught up.
     """
 
     plan: TrafficPlan
     asked: TrafficPlan
     releases: Mapping[str, Release]
     refused: Mapping[str, str]
+    waiting: frozenset[str] = frozenset()
 
     @property
     def shadow(self) -> Release | None:
@@ -105,6 +122,7 @@ class Watcher:
         use_cases: by name.
         clock: of the installation.
         metrics: told of plans and refusals.
+        catching_up: makes the features of a release that needs longer windows.
         on_round: called after each look, such as to look at other files.
     """
 
@@ -115,6 +133,7 @@ class Watcher:
         use_cases: Mapping[str, UseCase],
         clock: Clock,
         metrics: Metrics,
+        catching_up: CatchingUp,
         on_round: Callable[[], None] = lambda: None,
     ) -> None:
         self._layout = layout
@@ -122,11 +141,18 @@ class Watcher:
         self._use_cases = use_cases
         self._clock = clock
         self._metrics = metrics
+        self._catching_up = catching_up
         self._on_round = on_round
         self._live: dict[str, Live] = {}
         self._refused: dict[str, tuple[str, float]] = {}
-        self._retention = {name: retention([use_case.feature_set], [use_case.catalogue]) for name, use_case in use_cases.items()}
-        self._online = {name: OnlineFeatures(use_case.schema, self._retention[name]) for name, use_case in use_cases.items()}
+        self._waits: dict[str, frozenset[str]] = {}
+        self._kept: dict[str, Mapping[str, int]] = {}
+        self._ready: dict[str, tuple[FeatureSet, ...]] = dict.fromkeys(use_cases, ())
+        self._online: dict[str, OnlineFeatures] = {}
+        for use_case in use_cases.values():
+            needed = retention([use_case.feature_set], [use_case.catalogue])
+            catching_up.covers(use_case, needed)
+            self._keep(use_case, needed, ())
         self._stop = threading.Event()
         self._round = threading.Lock()
         self._thread = threading.Thread(target=self._watch, name="traffic-plan", daemon=True)
@@ -170,18 +196,20 @@ class Watcher:
     def _follow(self, use_case: UseCase) -> None:
         plan = self._ledger.plan(use_case.name)
         live = self._live.get(use_case.name)
-        if plan is None or (live is not None and live.asked.version == plan.version and not self._worth_another_try(live)):
+        if plan is None or (live is not None and live.asked.version == plan.version and not self._worth_another_try(use_case, live)):
             return
         made = self._make(use_case, plan, live)
         if made is None and live is None:
-            made = self._make_earlier(use_case, plan)
+            made = self._make_earlier(use_case, plan, self._waits[use_case.name])
         if made is not None:
             self._live = {**self._live, use_case.name: made}
             self._metrics.set(REPLICA_PLAN_VERSION, use_case.name, value=made.plan.version)
             _LOG.info("plan %d of %s serves (%d was asked for)", made.plan.version, use_case.name, plan.version)
 
-    def _worth_another_try(self, live: Live) -> bool:
-        return any(self._refused[name][1] < time.monotonic() for name in live.refused)
+    def _worth_another_try(self, use_case: UseCase, live: Live) -> bool:
+        if any(self._refused[name][1] < time.monotonic() for name in live.refused if name not in live.waiting):
+            return True
+        return bool(live.waiting) and self._catching_up.covers(use_case, self._kept[use_case.name])
 
     def _make(self, use_case: UseCase, plan: TrafficPlan, live: Live | None) -> Live | None:
         ready: dict[str, Release] = {}
@@ -192,16 +220,31 @@ class Watcher:
                 ready[release_id] = known or self._load(use_case, release_id)
             except BundleRefused as error:
                 refused[release_id] = error.reason
+        waiting = self._waits[use_case.name] = self._waiting(use_case, ready)
+        ready = {name: release for name, release in ready.items() if name not in waiting}
+        refused |= dict.fromkeys(waiting, WAITING)
         if any(arm.release_id in refused for arm in plan.arms):
-            return None if live is None else replace(live, asked=plan, refused=refused)
+            return None if live is None else replace(live, asked=plan, refused=refused, waiting=waiting)
         served = msgspec.structs.replace(plan, shadow=None) if plan.shadow in refused else plan
-        self._keep_longer(use_case, ready)
-        return Live(served, plan, ready, refused)
+        return Live(served, plan, ready, refused, waiting)
 
-    def _make_earlier(self, use_case: UseCase, plan: TrafficPlan) -> Live | None:
+    def _waiting(self, use_case: UseCase, ready: Mapping[str, Release]) -> frozenset[str]:
+        """Releases whose windows reach further back than the states do. What they need is kept from now on, whether they wait or not."""
+        waiting = set()
+        needed: Mapping[str, int] = {}
+        for release_id, release in ready.items():
+            own = retention([release.feature_set], [release.runtime.catalogue])
+            needed = longest(needed, own)
+            if not self._catching_up.covers(use_case, own):
+                waiting.add(release_id)
+        self._keep(use_case, needed, tuple(release.feature_set for release in ready.values()))
+        return frozenset(waiting)
+
+    def _make_earlier(self, use_case: UseCase, plan: TrafficPlan, waiting: frozenset[str]) -> Live | None:
         for row in self._ledger.rows(use_case.name, limit=1_000):
             if row.plan is not None and row.plan.version < plan.version and (made := self._make(use_case, row.plan, None)) is not None:
-                return replace(made, asked=plan, refused={name: self._refused[name][0] for name in plan.releases if name in self._refused})
+                refused = {name: self._refused[name][0] for name in plan.releases if name in self._refused}
+                return replace(made, asked=plan, refused=refused | dict.fromkeys(waiting, WAITING), waiting=waiting)
         return None
 
     def _load(self, use_case: UseCase, release_id: str) -> Release:
@@ -225,13 +268,16 @@ class Watcher:
         if not any(row.action == "refuse" and row.release_id == release_id and row.reason == error.reason for row in said):
             self._ledger.append(use_case.name, Act("serving", self._clock.now_us(), error.reason), "refuse", release_id)
 
-    def _keep_longer(self, use_case: UseCase, ready: Mapping[str, Release]) -> None:
-        kept = self._retention[use_case.name]
-        asked = retention([release.feature_set for release in ready.values()], [release.runtime.catalogue for release in ready.values()])
-        longer = {name: max(kept.get(name, 0), length_us) for name, length_us in asked.items()}
-        if any(length_us > kept.get(name, 0) for name, length_us in longer.items()):
-            self._retention[use_case.name] = {**kept, **longer}
-            self._online[use_case.name] = OnlineFeatures(use_case.schema, self._retention[use_case.name])
+    def _keep(self, use_case: UseCase, needed: Mapping[str, int], feature_sets: tuple[FeatureSet, ...]) -> None:
+        name = use_case.name
+        kept = longest(longest(self._kept.get(name, {}), needed), self._catching_up.kept(name))
+        # why: those that served before come behind, since a rollback makes them serve again
+        distinct = {feature_set.digest: feature_set for feature_set in reversed((*feature_sets, *self._ready[name]))}
+        ready = tuple(reversed(distinct.values()))[:MOST_READY]
+        same = [feature_set.digest for feature_set in ready] == [feature_set.digest for feature_set in self._ready[name]]
+        if not same or kept != self._kept.get(name) or name not in self._online:
+            self._kept[name], self._ready[name] = kept, ready
+            self._online[name] = OnlineFeatures(use_case.schema, kept, ready=ready)
 
 
 def _compile(bundle: Bundle, use_case: UseCase) -> Release:

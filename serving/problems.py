@@ -12,6 +12,7 @@ from contracts.errors import (
     InvalidInput,
     NotFound,
     NotReady,
+    StaleFeatures,
     StoreUnavailable,
     TooLarge,
     Unauthorized,
@@ -26,6 +27,7 @@ STATUSES: Mapping[type, int] = {
     TooLarge: 413,
     InvalidInput: 422,
     NotReady: 503,
+    StaleFeatures: 503,
     StoreUnavailable: 503,
 }
 """The only such table. A class that is not here, and has no base here, is a fault of ours: 500."""

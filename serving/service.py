@@ -9,15 +9,18 @@ from functools import partial
 from random import SystemRandom
 from types import MappingProxyType, TracebackType
 
-from contracts.errors import BundleRefused, DataRefused, NotFound, NotReady
+from contracts.clock import DAY_US
+from contracts.errors import BundleRefused, DataRefused, NotFound, NotReady, StaleFeatures
 from contracts.metrics import ACTIONS, DECISIONS, DEGRADED, FEATURE_AGE_SECONDS
 from contracts.records import DECISION_EVENT, Decision, FieldValue
 from contracts.settings import Settings
 from decisions.assignment import Assignment, assign
 from decisions.decide import NOTHING_SHOWN, DecisionRequest, decide
 from decisions.record import ApplyEvent, answered, record_decision, stored_decision
+from features.rebuild import restore
 from releases.bundle import read_bundle
 from releases.ledger import Ledger
+from serving.catching_up import CatchingUp
 from serving.intake import Intake, Part, SentEvents, SentOutcomes, mending, receipt
 from serving.keys import Keys, keys_path, read_keys
 from serving.live import Live, Release, Watcher
@@ -25,8 +28,9 @@ from serving.messages import DecisionAnswer, Receipt, ReleaseStatus, Status, Use
 from serving.metrics import Metrics
 from serving.shadow import Offer, Shadow
 from storage.installation import open_installation
-from storage.journal import Journal
+from storage.journal import Journal, Write
 from storage.layout import Layout
+from storage.tables import Tables
 from use_cases.definition import UseCase, load_all
 
 DAMAGED = "state:damaged"
@@ -62,7 +66,9 @@ class DecisionService:
         self.metrics = metrics or Metrics()
         self.ledger = Ledger(self.layout.ledger)
         self.journal = Journal(self.layout.journal, settings.store.map_size_bytes)
-        self._watcher = Watcher(self.layout, self.ledger, self.use_cases, self.clock, self.metrics, self._follow_keys)
+        self.tables = Tables(self.layout.tables)
+        self._catching_up = CatchingUp(self.layout, self.journal)
+        self._watcher = Watcher(self.layout, self.ledger, self.use_cases, self.clock, self.metrics, self._catching_up, self._follow_keys)
         self._shadow = Shadow(self.journal, self.clock, self.metrics)
         self._intakes = {name: self._intake(use_case) for name, use_case in self.use_cases.items()}
         self._draw = SystemRandom().random
@@ -78,6 +84,7 @@ class DecisionService:
     def close(self) -> None:
         """End the threads, having made durable what was accepted, and close the stores."""
         self._watcher.stop()
+        self._catching_up.stop()
         self._shadow.stop()
         self.journal.close()
         self.ledger.close()
@@ -101,6 +108,7 @@ class DecisionService:
             InvalidInput: the context breaks its contract.
             Conflict: the id was answered for another question.
             StoreUnavailable: the decision could not be made durable; nothing was decided.
+            StaleFeatures: a feature is older than it may be, and declares that nothing is decided then.
         """
         return self.submit(use_case, entity_id, context or {}, decision_id).result()
 
@@ -110,7 +118,7 @@ class DecisionService:
         """Decide now; the future resolves when the decision is durable. The same id gets the answer that was given first.
 
         Raises:
-            NotFound, NotReady, InvalidInput, Conflict, StoreUnavailable: as `decide`; the last two by the future, too.
+            NotFound, NotReady, InvalidInput, StaleFeatures, Conflict, StoreUnavailable: as `decide`; the last two by the future, too.
         """
         live = self._serving(use_case)
         if context:
@@ -124,8 +132,7 @@ class DecisionService:
             state = read.get_state(use_case, entity_id)
         assignment = assign(live.plan, entity_id)
         decision = self._decide(request, state, live, live.releases[assignment.release_id], assignment)
-        online = self._watcher.online(use_case)
-        future = self.journal.submit(partial(record_decision, decision=decision, apply_event=mending(online.apply)))
+        future = self.journal.submit(lambda write: record_decision(write, decision, self._applying(use_case, write)))
         future.add_done_callback(partial(self._after, decision, state, live))
         return future
 
@@ -160,12 +167,12 @@ class DecisionService:
         return receipt([future.result() for future in self.submit_outcomes(use_case, sent)])
 
     def apply_event(self, use_case: str) -> ApplyEvent:
-        """What lets an entity's features see an event, for those who write to the journal in bulk.
+        """What lets an entity's features see an event, for those who write to the journal in bulk. It refuses a damaged state.
 
         Raises:
             NotFound: no such use case.
         """
-        return mending(self._watcher.online(self._known(use_case).name).apply)
+        return self._watcher.online(self._known(use_case).name).apply
 
     def decision(self, use_case: str, decision_id: str) -> Decision:
         """A decision's row of the log.
@@ -223,6 +230,8 @@ class DecisionService:
             _LOG.exception("the state of entity %s is damaged; defaults stand in", request.entity_id)
             state, degraded = None, (DAMAGED,)
             row = online.read(None, release.feature_set, now_us, request.context)
+        if row.stale and (refusing := [name for name in row.stale if name in release.refusing]):
+            raise StaleFeatures(request.entity_id, refusing)
         shown = NOTHING_SHOWN
         if state is not None and release.runtime.eligibility.cools_down:
             shown = online.last_times(state, DECISION_EVENT, "candidate_id", now_us)
@@ -288,8 +297,14 @@ class DecisionService:
         return self._intakes[self._known(use_case).name]
 
     def _intake(self, use_case: UseCase) -> Intake:
-        online = partial(self._watcher.online, use_case.name)
-        return Intake(use_case, self.journal, self.clock, self.installation.simulated, self.metrics, lambda: online().apply)
+        horizon_us = self.settings.store.idempotency_days * DAY_US
+        online = partial(self._applying, use_case.name)
+        return Intake(use_case, self.journal, self.clock, self.installation.simulated, self.metrics, horizon_us, online)
+
+    def _applying(self, use_case: str, write: Write) -> ApplyEvent:
+        online = self._watcher.online(use_case)
+        schema = self.use_cases[use_case].schema
+        return mending(online.apply, lambda entity_id: restore(write, self.tables, schema, online, entity_id))
 
     def _status(self, use_case: str) -> UseCaseStatus:
         live = self._watcher.live(use_case)

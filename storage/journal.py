@@ -6,44 +6,92 @@ thread that takes all work waiting and commits it as a group: one sync to disk f
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Final, TypeVar
 
 import lmdb
 
 from contracts.errors import InvalidInput, StateRefused, StoreUnavailable
+from contracts.events import INT64_MAX
 
 T = TypeVar("T")
 
-FORMAT: Final = b"1"
+FORMAT: Final = b"2"
 GROUP: Final = 256
 """Most works in one commit: bounds what a failing commit takes with it."""
 
+FOR_GOOD: Final = INT64_MAX
+"""The time of an id that is never forgotten."""
+
 _KEY_LIMIT: Final = 500
 _STREAM_END: Final = b"\0"
+_TIME: Final = 8
 
 
 class Read:
-    """A snapshot of the journal."""
+    """A snapshot of the journal, until its `with` block ends."""
+
+    __slots__ = ("_tables", "_transaction")
 
     def __init__(self, transaction: lmdb.Transaction, tables: dict[str, Any]) -> None:
-        self._transaction = transaction
+        # why: its types leave open whether it gives bytes or views; it gives bytes
+        self._transaction: Any = transaction
         self._tables = tables
+
+    def __enter__(self) -> "Read":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._transaction.abort()
 
     def get_id(self, kind: str, use_case: str, identifier: str) -> bytes | None:
         """What is kept under an id that was accepted, or None."""
-        return self._get("ids", _key(kind, use_case, identifier))
+        found: bytes | None = self._transaction.get(_key(kind, use_case, identifier), db=self._tables["ids"])
+        return None if found is None else found[_TIME:]
 
     def get_state(self, use_case: str, entity_id: str) -> bytes | None:
         """The online state of an entity, or None."""
-        return self._get("state", _key(use_case, entity_id))
+        found: bytes | None = self._transaction.get(_key(use_case, entity_id), db=self._tables["state"])
+        return found
+
+    def get_states(self, use_case: str, entity_ids: Sequence[str]) -> list[bytes | None]:
+        """The online states of entities, each or None, all as of one moment."""
+        get, table = self._transaction.get, self._tables["state"]
+        return [get(_key(use_case, entity_id), db=table) for entity_id in entity_ids]
+
+    def states(self, use_case: str, after: str = "", limit: int = 1_000) -> list[tuple[str, bytes]]:
+        """Entities and their states in the order of their ids: at most `limit`, behind the id `after`."""
+        prefix = f"{use_case}\0".encode()
+        start = _key(use_case, after) if after else prefix
+        cursor = self._transaction.cursor(db=self._tables["state"])
+        found = cursor.set_range(start)
+        if found and after and bytes(cursor.key()) == start:
+            found = cursor.next()
+        states: list[tuple[str, bytes]] = []
+        while found and len(states) < limit and bytes(cursor.key()).startswith(prefix):
+            states.append((bytes(cursor.key())[len(prefix) :].decode(), bytes(cursor.value())))
+            found = cursor.next()
+        return states
+
+    def ids(self, after: bytes = b"", limit: int = 10_000) -> list[tuple[bytes, int]]:
+        """Keys of ids (kind, use case and id, apart by NUL) with their times, in order: at most `limit`, behind the key `after`."""
+        cursor = self._transaction.cursor(db=self._tables["ids"])
+        found = cursor.set_range(after) if after else cursor.first()
+        if found and after and bytes(cursor.key()) == after:
+            found = cursor.next()
+        entries: list[tuple[bytes, int]] = []
+        while found and len(entries) < limit:
+            entries.append((bytes(cursor.key()), int.from_bytes(bytes(cursor.value())[:_TIME], "big", signed=True)))
+            found = cursor.next()
+        return entries
 
     def get_meta(self, name: str) -> bytes | None:
         """A value kept about the journal itself, or None."""
-        return self._get("meta", name.encode())
+        found: bytes | None = self._transaction.get(name.encode(), db=self._tables["meta"])
+        return found
 
     def records(self, after: int = 0, limit: int = 100_000) -> Iterator[tuple[int, str, bytes]]:
         """Records in the order they became visible: position, stream, bytes; from the first position behind `after`."""
@@ -58,17 +106,29 @@ class Read:
         """Position of the newest record ever appended; 0 before the first."""
         return int.from_bytes(self.get_meta("position") or b"", "big")
 
-    def _get(self, table: str, key: bytes) -> bytes | None:
-        found = self._transaction.get(key, db=self._tables[table])
-        return None if found is None else bytes(found)
-
 
 class Write(Read):
     """One work's view of the transaction in which it commits; it reads its own writes and those of the group before it."""
 
-    def put_id(self, kind: str, use_case: str, identifier: str, value: bytes) -> None:
-        """Keep a value under an id."""
-        self._put("ids", _key(kind, use_case, identifier), value)
+    __slots__ = ("_appended",)
+
+    def __init__(self, transaction: lmdb.Transaction, tables: dict[str, Any]) -> None:
+        super().__init__(transaction, tables)
+        self._appended = -1
+
+    def put_id(self, kind: str, use_case: str, identifier: str, value: bytes, at_us: int = FOR_GOOD) -> None:
+        """Keep a value under an id; `at_us` is the time by which it may be forgotten one day."""
+        self._put("ids", _key(kind, use_case, identifier), at_us.to_bytes(_TIME, "big", signed=True) + value)
+
+    def forget_ids(self, entries: Sequence[tuple[bytes, int]]) -> int:
+        """Delete ids, as `ids` gave them, that still have the time they had; how many there were."""
+        table = self._tables["ids"]
+        gone = 0
+        for key, at_us in entries:
+            found = self._transaction.get(key, db=table)
+            if found is not None and found[:_TIME] == at_us.to_bytes(_TIME, "big", signed=True):
+                gone += self._transaction.delete(key, db=table)
+        return gone
 
     def put_state(self, use_case: str, entity_id: str, value: bytes) -> None:
         """Replace the online state of an entity."""
@@ -81,9 +141,23 @@ class Write(Read):
     def append(self, stream: str, record: bytes) -> int:
         """Append a record to a stream; its position in the whole journal."""
         position = self.last_position() + 1
-        self._put("log", _position(position), stream.encode() + _STREAM_END + record)
-        self.put_meta("position", position.to_bytes(8, "big"))
+        self._transaction.put(_position(position), stream.encode() + _STREAM_END + record, append=True, db=self._tables["log"])
+        self._appended = position
         return position
+
+    def last_position(self) -> int:
+        """Position of the newest record ever appended, in this work too; 0 before the first."""
+        return self._appended if self._appended >= 0 else super().last_position()
+
+    def continue_behind(self, position: int) -> None:
+        """Let positions go on behind one that was given out before, when the journal was lost."""
+        if position > self.last_position():
+            self._appended = position
+
+    def finish(self) -> None:
+        """Keep the newest position; called once when the work is done."""
+        if self._appended >= 0:
+            self.put_meta("position", _position(self._appended))
 
     def forget(self, upto: int, limit: int) -> int:
         """Delete at most `limit` records up to a position, oldest first; how many there were."""
@@ -140,17 +214,12 @@ class Journal:
         """Do work and wait until it is on disk."""
         return self.submit(work).result()
 
-    @contextmanager
-    def read(self) -> Iterator[Read]:
-        """A snapshot to read from, as of now."""
+    def read(self) -> Read:
+        """A snapshot to read from, as of now, for a `with` block."""
         try:
-            transaction = self._environment.begin()
+            return Read(self._environment.begin(), self._tables)
         except lmdb.Error as error:
             raise StoreUnavailable("the journal", str(error)) from error
-        try:
-            yield Read(transaction, self._tables)
-        finally:
-            transaction.abort()
 
     def trim(self, upto: int) -> int:
         """Forget records up to a position, which must be durable elsewhere; how many there were. Ids and state stay."""
@@ -172,7 +241,11 @@ class Journal:
         if found is None:
             write.put_meta("format", FORMAT)
         elif found != FORMAT:
-            raise StateRefused(str(self._path), f"journal has format {found!r}, this code reads {FORMAT!r}", "Use the code that made it.")
+            raise StateRefused(
+                str(self._path),
+                f"journal has format {found.decode()}, this code reads {FORMAT.decode()}",
+                "Use the code that made it; or drain it with that code, move the folder away, and rebuild the features from the tables.",
+            )
 
     def _commit_groups(self) -> None:
         last = False
@@ -204,7 +277,9 @@ class Journal:
     def _run(self, parent: lmdb.Transaction, work: Callable[[Write], T]) -> tuple[T | None, BaseException | None]:
         child = self._environment.begin(parent=parent, write=True)
         try:
-            value = work(Write(child, self._tables))
+            write = Write(child, self._tables)
+            value = work(write)
+            write.finish()
         except (lmdb.MapFullError, lmdb.DiskError, lmdb.TxnFullError):
             child.abort()
             raise

@@ -1,5 +1,6 @@
 """A small shop with releases of its own, served in process from a real journal and ledger."""
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from releases.golden import GOLDEN_SCHEMA
 from releases.ledger import Act
 from releases.stages import register, start, to_champion, to_shadow
 from serving.app import App
+from serving.catching_up import WAITING
 from serving.hooks import Hooks
 from serving.keys import owner_key
 from serving.service import DecisionService
@@ -118,7 +120,7 @@ class Shop:
         self.settings = Settings(
             state=str(folder),
             use_cases=("shop",),
-            store=Store(map_size_bytes=2**26),
+            store=Store(map_size_bytes=2**26, idempotency_days=50_000),
             serving=Serving(max_body_bytes=200_000, max_batch=300),
         )
         self.layout = Layout(self.settings.folder)
@@ -149,6 +151,16 @@ class Shop:
 
     def _digest(self, release_id: str) -> str:
         return read_bundle(self.layout.bundles, release_id).digest
+
+
+def catch_up(service: DecisionService, patience_s: float = 60.0) -> None:
+    """Wait until no release waits for its features."""
+    stop = time.monotonic() + patience_s
+    service.look()
+    while WAITING in service.status().use_cases[0].refused.values():
+        assert time.monotonic() < stop, "the features were not made"
+        time.sleep(0.02)
+        service.look()
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ def test_an_event_is_in_the_next_decision(cluster: Cluster) -> None:
     event_type = next(name for name in load(USE_CASE).schema.types if name not in ("decision", "outcome"))
     fields: dict[str, FieldValue] = {name: SAMPLES[kind] for name, kind in load(USE_CASE).schema.types[event_type].fields.items()}
     with cluster.client() as client:
-        assert client.send_events(USE_CASE, [Event("e-1", "p-2", event_type, 1_000, fields)]).accepted == 1
+        assert client.send_events(USE_CASE, [Event("e-1", "p-2", event_type, time.time_ns() // 1_000, fields)]).accepted == 1
         decision = client.decision(USE_CASE, client.decide(USE_CASE, "p-2").decision_id)
     assert decision.seen_seq == 1
 

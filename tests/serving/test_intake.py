@@ -1,12 +1,17 @@
 import msgspec
 import pytest
 
+from contracts.clock import DAY_US
 from contracts.errors import Conflict, InvalidInput, NotFound, TooLarge
 from contracts.metrics import ACCEPTED, DUPLICATES, QUARANTINED
-from contracts.records import Quarantined
+from contracts.records import FieldValue, Quarantined
+from contracts.settings import Store
 from serving.intake import PART, Unfit, read_events, read_outcomes
 from serving.messages import EventMessage, OutcomeMessage
 from serving.service import DecisionService
+from storage.journal import FOR_GOOD
+
+from .conftest import SHOP, Shop
 
 
 def purchase(number: int, amount: int = 5) -> EventMessage:
@@ -45,6 +50,26 @@ def test_an_event_that_breaks_its_schema_goes_to_quarantine(service: DecisionSer
     assert (kept.kind, kept.reason) == ("event", receipt.quarantined[0].reason)
     assert msgspec.json.decode(kept.payload, type=EventMessage) == event
     assert service.metrics.totals(QUARANTINED) == {("shop", "event"): 1}
+
+
+def test_an_event_beyond_the_horizon_goes_to_quarantine_and_an_attribute_does_not(shop: Shop) -> None:
+    shop.settings = msgspec.structs.replace(shop.settings, store=Store(map_size_bytes=2**26, idempotency_days=30))
+    with DecisionService(shop.settings, {"shop": SHOP}) as service:
+        now = service.clock.now_us()
+        bought: dict[str, FieldValue] = {"amount_micros": 5, "product": "gems"}
+        sent = [
+            EventMessage("e-1", "p-1", "purchase", now - 31 * DAY_US, bought),
+            EventMessage("e-2", "p-1", "purchase", now - 29 * DAY_US, bought),
+            EventMessage("e-3", "p-1", "profile", now - 900 * DAY_US, {"country": "DE"}),
+        ]
+        receipt = service.accept_events("shop", sent)
+        assert (receipt.accepted, [(refused.id, refused.reason) for refused in receipt.quarantined]) == (
+            2,
+            [("e-1", f"`event_time` is {now - 31 * DAY_US}; expected a time within 30 days")],
+        )
+        assert quarantine(service)[0].reason == receipt.quarantined[0].reason
+        with service.journal.read() as read:
+            assert [at_us for _, at_us in read.ids()] == [now - 29 * DAY_US, FOR_GOOD]
 
 
 def test_an_event_of_the_future_is_clamped(service: DecisionService) -> None:

@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -14,12 +15,14 @@ from features.definitions import Aggregate, FeatureSet
 from releases.bundle import BundleParts
 from releases.golden import GOLDEN_SCHEMA
 from releases.ledger import Act
-from releases.stages import rollback
+from releases.stages import rollback, to_champion
+from serving.catching_up import WAITING
 from serving.live import load_release
 from serving.messages import EventMessage
 from serving.service import DecisionService
+from storage.drain import drain
 
-from .conftest import AT, FEATURES, SHOP, Shop, parts_of, table_of
+from .conftest import AT, FEATURES, SHOP, Shop, catch_up, parts_of, table_of
 
 BEST = parts_of(PolicySpec("greedy"), "table", table_of(gems=5.0))
 ACT = Act("test", AT, "because")
@@ -133,6 +136,51 @@ def test_longer_windows_of_a_release_are_kept_from_its_first_day(shop: Shop, ser
         service.accept_events("shop", [event])
     decision = service.decide("shop", "p-1")
     assert decision.features[longer.names.index("purchases_90d")] == 3.0
+
+
+def longer_by(days: int) -> FeatureSet:
+    counted = Aggregate(name=f"purchases_{days}d", source="purchase", aggregate="count", window_us=days * DAY_US)
+    return FeatureSet("longer", (*FEATURES.features, counted))
+
+
+def test_a_release_with_longer_windows_waits_until_its_features_are_made(shop: Shop, service: DecisionService) -> None:
+    """What was forgotten, since no window needed it, comes back from the tables, and what is in the journal only, from there."""
+    now = service.clock.now_us()
+    bought = [
+        EventMessage(f"e-{days}", "p-1", "purchase", now - days * DAY_US, {"amount_micros": days, "product": "x"}) for days in range(80)
+    ]
+    service.accept_events("shop", bought[:40])
+    drain(service.journal, service.tables, {"shop": SHOP.schema})
+    service.accept_events("shop", bought[40:])
+    before = service.decide("shop", "p-1")
+
+    release = shop.shadow(service, parts_of(PolicySpec("uniform"), features=longer_by(90)))
+    service.look()
+    assert service.status().use_cases[0].shadow is None
+    assert service.status().use_cases[0].refused == {release: WAITING}
+    assert service.decide("shop", "p-1").release_id == before.release_id
+    catch_up(service)
+    assert (service.status().use_cases[0].shadow, service.status().use_cases[0].refused) == (release, {})
+    to_champion(service.ledger, "shop", release, ACT)
+    service.look()
+    after = service.decide("shop", "p-1")
+    assert (after.release_id, after.features[-1], after.seen_seq) == (release, 80.0, 82)
+    assert after.features[:2] == before.features[:2]
+
+
+def test_a_lost_journal_is_made_anew_from_the_tables_and_goes_on(shop: Shop, service: DecisionService) -> None:
+    service.accept_events("shop", [EventMessage(f"e-{n}", "p-1", "purchase", AT, {"amount_micros": 5, "product": "x"}) for n in range(30)])
+    first = service.decide("shop", "p-1")
+    drain(service.journal, service.tables, {"shop": SHOP.schema})
+    service.close()
+    shutil.rmtree(shop.layout.journal)
+    with DecisionService(shop.settings, {"shop": SHOP}) as again:
+        while not again.ready():
+            catch_up(again)
+        decision = again.decide("shop", "p-1")
+        assert (decision.seen_seq, decision.seq) == (first.seq, first.seq + 1)
+        drain(again.journal, again.tables, {"shop": SHOP.schema})
+        assert again.tables.frame(SHOP.schema, "decisions")["decision_id"].to_list() == [first.decision_id, decision.decision_id]
 
 
 def test_a_use_case_whose_ledger_is_empty_is_not_ready(shop: Shop) -> None:

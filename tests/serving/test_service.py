@@ -8,16 +8,20 @@ import msgspec
 import pytest
 
 from contracts.catalogue import NO_ACTION
-from contracts.errors import Conflict, InvalidInput, NotFound, NotReady, StoreUnavailable
+from contracts.clock import DAY_US
+from contracts.errors import Conflict, InvalidInput, NotFound, NotReady, StaleFeatures, StoreUnavailable
 from contracts.metrics import ACTIONS, DECISIONS, DEGRADED, FEATURE_AGE_SECONDS
 from contracts.records import Decision
 from contracts.settings import Store
 from contracts.traffic import CHAMPION, CONTROL
 from decisions.policies import PolicySpec
+from features.definitions import Attribute, Fallback, FeatureSet
 from serving.messages import EventMessage
+from serving.problems import problem_of
 from serving.service import DAMAGED, DecisionService
+from storage.drain import drain
 
-from .conftest import SHOP, Shop, parts_of, table_of
+from .conftest import FEATURES, SHOP, Shop, parts_of, table_of
 
 
 def purchase(number: int, entity_id: str = "p-1", amount: int = 5) -> EventMessage:
@@ -121,6 +125,44 @@ def test_a_damaged_state_is_answered_from_defaults_and_said(service: DecisionSer
     decision = service.decide("shop", "p-1")
     assert decision.degraded == (DAMAGED,)
     assert service.decide("shop", "p-1").degraded == ()
+
+
+def test_a_damaged_state_is_made_anew_and_its_seq_goes_on(service: DecisionService) -> None:
+    bought = [msgspec.structs.replace(purchase(number), event_time=service.clock.now_us()) for number in range(8)]
+    service.accept_events("shop", bought[:5])
+    drain(service.journal, service.tables, {"shop": SHOP.schema})
+    service.accept_events("shop", bought[5:6])
+    with service.journal.read() as read:
+        state = read.get_state("shop", "p-1")
+    assert state is not None
+    for event, broken in zip(bought[6:], (b"\xffnot a state", state[:-1] + bytes([state[-1] ^ 1])), strict=True):
+        service.journal.write(lambda write, broken=broken: write.put_state("shop", "p-1", broken))  # type: ignore[misc]
+        service.accept_events("shop", [event])
+    decision = service.decide("shop", "p-1")
+    assert (decision.seen_seq, decision.degraded) == (8, ())
+    assert (of_feature(decision, "purchases_7d"), of_feature(decision, "spend_7d")) == (8.0, 40.0)
+
+
+def test_a_stale_feature_that_refuses_is_answered_with_no_decision(shop: Shop, service: DecisionService) -> None:
+    def falling_back(fallback: Fallback) -> FeatureSet:
+        country = FEATURES.features[3]
+        assert isinstance(country, Attribute)
+        return FeatureSet("shop", (*FEATURES.features[:3], msgspec.structs.replace(country, fallback=fallback), FEATURES.features[4]))
+
+    now = service.clock.now_us()
+    service.accept_events("shop", [profile("p-old", now - 40 * DAY_US), profile("p-new", now)])
+    shop.promote(service, parts_of(PolicySpec("uniform"), features=falling_back("refuse")))
+    service.look()
+    with pytest.raises(StaleFeatures, match=r"p-old.*country older than `max_age`"):
+        service.decide("shop", "p-old", {}, "d-1")
+    with pytest.raises(NotFound):
+        service.decision("shop", "d-1")
+    assert problem_of(StaleFeatures("p-old", ["country"]), "r-1").status == 503
+    assert service.decide("shop", "p-new", {}, "d-2").degraded == service.decide("shop", "p-none").degraded == ()
+    shop.promote(service, parts_of(PolicySpec("uniform"), features=falling_back("last")))
+    service.look()
+    kept = service.decide("shop", "p-old", {}, "d-1")
+    assert (of_feature(kept, "country"), kept.degraded) == (1.0, ("stale:country",))
 
 
 def test_what_cannot_be_decided_is_said(shop: Shop, service: DecisionService) -> None:

@@ -7,7 +7,7 @@ from decisions.policies import PolicySpec
 from features.definitions import Aggregate, FeatureSet
 from serving.service import DecisionService
 
-from .conftest import FEATURES, Shop, parts_of, table_of
+from .conftest import FEATURES, Shop, catch_up, parts_of, table_of
 
 
 def scores(service: DecisionService) -> dict[str, ShadowScore]:
@@ -22,7 +22,7 @@ def test_a_release_in_the_shadow_scores_what_another_answers(shop: Shop, service
         "other", (*FEATURES.features[:2], Aggregate(name="offers_3d", source="decision", aggregate="count", window_us=3 * DAY_US))
     )
     shadow = shop.shadow(service, parts_of(PolicySpec("greedy"), "table", table_of(gems=5.0), other))
-    service.look()
+    catch_up(service)
     decisions = {d.decision_id: d for d in (service.decide("shop", f"p-{number}") for number in range(20))}
     service.close()
     again = DecisionService(shop.settings, service.use_cases)
