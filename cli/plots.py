@@ -1,6 +1,7 @@
 """Plots of a report, as SVG text."""
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ class Interval:
 
 def intervals(items: Sequence[Interval], axis: str, alternative: str, reference: float | None = None) -> Figure:
     """Values with intervals, one line each, from top to bottom."""
-    canvas, axes = _canvas(0.42 * len(items) + 0.9)
+    canvas, (axes,) = _canvas(0.42 * len(items) + 0.9)
     for row, item in enumerate(reversed(items)):
         colour = COLOURS[item.kind]
         axes.plot([item.low, item.high], [row, row], color=colour, linewidth=3, solid_capstyle="round")
@@ -50,7 +51,7 @@ def course(
     alternative: str,
 ) -> Figure:
     """Lines over time (name → colour key and values), with marked moments such as releases."""
-    canvas, axes = _canvas(3.2)
+    canvas, (axes,) = _canvas(3.2)
     for name, (kind, values) in lines.items():
         axes.plot(times, values, color=COLOURS[kind], linewidth=2, label=name)
     top = axes.get_ylim()[1]
@@ -65,7 +66,7 @@ def course(
 
 def bars(items: Sequence[tuple[str, float, str]], axis: str, alternative: str) -> Figure:
     """Horizontal bars: name, length, colour key."""
-    canvas, axes = _canvas(0.34 * len(items) + 0.8)
+    canvas, (axes,) = _canvas(0.34 * len(items) + 0.8)
     names = [name for name, _, _ in reversed(items)]
     values = [value for _, value, _ in reversed(items)]
     drawn = axes.barh(range(len(items)), values, color=[COLOURS[kind] for _, _, kind in reversed(items)], height=0.62)
@@ -76,16 +77,37 @@ def bars(items: Sequence[tuple[str, float, str]], axis: str, alternative: str) -
     return _figure(canvas, alternative)
 
 
-def _canvas(height: float) -> "tuple[Canvas, Axes]":
+def shape(classes: Sequence[tuple[str, float]], periods: Sequence[tuple[str, float | None]], unit: str, alternative: str) -> Figure:
+    """How values are distributed (share of each class), and beside it their mean in each period, where there are several."""
+    canvas, axes = _canvas(0.26 * max(len(classes), 5) + 0.8, 1 + (len(periods) > 1))
+    left = axes[0]
+    left.barh(range(len(classes)), [share for _, share in reversed(classes)], color=COLOURS["other"], height=0.7)
+    left.set_yticks(range(len(classes)), [name for name, _ in reversed(classes)])
+    left.set_xlabel("share of the values that are there")
+    if len(periods) > 1:
+        right = axes[1]
+        names = [name for name, _ in periods]
+        right.plot(range(len(names)), [math.nan if mean is None else mean for _, mean in periods], color=COLOURS["best"], marker="o")
+        step = max(1, len(names) // 5)
+        right.set_xticks(range(0, len(names), step), names[::step])
+        right.set_xlabel(f"mean{f', {unit}' if unit else ''}, by period")
+        right.grid(axis="y", color="#e6eaee", linewidth=0.8)
+    return _figure(canvas, alternative)
+
+
+def _canvas(height: float, panels: int = 1) -> "tuple[Canvas, list[Axes]]":
     from matplotlib.figure import Figure as Canvas
 
     canvas = Canvas(figsize=(8.2, height), layout="constrained")
-    axes = canvas.add_subplot()
+    return canvas, [_styled(canvas.add_subplot(1, panels, number + 1)) for number in range(panels)]
+
+
+def _styled(axes: "Axes") -> "Axes":
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(length=0, labelsize=9, colors=INK)
     axes.grid(axis="x", color="#e6eaee", linewidth=0.8)
     axes.set_axisbelow(True)
-    return canvas, axes
+    return axes
 
 
 def _figure(canvas: "Canvas", alternative: str) -> Figure:

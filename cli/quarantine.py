@@ -4,10 +4,10 @@ import click
 
 from cli.here import layout_of, settings_of
 from cli.output import json_option, moment, print_json, print_table
+from cli.stores import journal_of
 from contracts.settings import Settings
 from serving.quarantine import Entry, counts, entries, replay
 from serving.service import DecisionService
-from storage.journal import Journal
 from storage.tables import Tables
 from use_cases.definition import load
 
@@ -73,12 +73,8 @@ def replay_entries(context: click.Context, use_case: str, reason: str, as_json: 
 
 
 def _entries(settings: Settings, use_case: str, reason: str) -> list[Entry]:
-    layout = layout_of(settings)
-    journal = Journal(layout.journal, settings.store.map_size_bytes)
-    try:
-        return entries(journal, Tables(layout.tables), load(use_case).schema, reason)
-    finally:
-        journal.close()
+    with journal_of(settings) as journal:
+        return entries(journal, Tables(layout_of(settings).tables), load(use_case).schema, reason)
 
 
 def _short(text: str) -> str:

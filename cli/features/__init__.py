@@ -8,6 +8,8 @@ COMMANDS = {
     "list": ("cli.features.listing", "Each feature, its meaning and its default."),
     "describe": ("cli.features.describe", "Everything that is declared of one feature, and which releases use it."),
     "preview": ("cli.features.preview", "The values of one entity, now or at a moment."),
+    "profile": ("cli.features.profile", "How values are distributed in logged decisions, and how they drift."),
+    "parity": ("cli.features.parity", "Compute logged features again with DuckDB and Spark, and compare the bits."),
     "lineage": ("cli.features.lineage", "From sources to releases: what is made of what."),
     "docs": ("cli.features.docs", "The page of documentation of a use case's features."),
 }

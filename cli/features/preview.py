@@ -9,8 +9,9 @@ import click
 import msgspec
 import polars as pl
 
-from cli.here import clock_of, layout_of, settings_of
+from cli.here import clock_of, settings_of
 from cli.output import json_option, moment, print_json, print_table
+from cli.stores import drained, journal_of
 from cli.values import age, value
 from contracts.errors import InvalidInput
 from contracts.records import FieldValue
@@ -21,10 +22,7 @@ from features.documentation import default_of
 from features.online import OnlineFeatures, retention
 from features.point_in_time import compute
 from serving.messages import time_us
-from storage.drain import drain
-from storage.journal import Journal
-from storage.tables import Tables
-from use_cases.definition import UseCase, load, load_all
+from use_cases.definition import UseCase, load
 
 
 class Value(msgspec.Struct, frozen=True):
@@ -64,12 +62,8 @@ def command(context: click.Context, use_case: str, entity_id: str, at: str | Non
 
 def _online(settings: Settings, use_case: UseCase, entity_id: str, now_us: int, context: dict[str, FieldValue]) -> list[Value]:
     online = OnlineFeatures(use_case.schema, retention([use_case.feature_set], [use_case.catalogue]))
-    journal = Journal(layout_of(settings).journal, settings.store.map_size_bytes)
-    try:
-        with journal.read() as read:
-            state = read.get_state(use_case.name, entity_id)
-    finally:
-        journal.close()
+    with journal_of(settings) as journal, journal.read() as read:
+        state = read.get_state(use_case.name, entity_id)
     row = online.read(state, use_case.feature_set, now_us, context)
     return [
         Value(name, float(number), name in row.missing, name in row.stale, int(age_us) if age_us >= 0 else None)
@@ -78,7 +72,7 @@ def _online(settings: Settings, use_case: UseCase, entity_id: str, now_us: int, 
 
 
 def _then(settings: Settings, use_case: UseCase, entity_id: str, at_us: int, context: dict[str, FieldValue]) -> list[Value]:
-    tables = _drained(settings)
+    tables = drained(settings)
     with TemporaryDirectory(prefix="offerloop-preview-") as folder:
         spine, out = Path(folder) / "spine.parquet", Path(folder) / "features.parquet"
         asked: dict[str, Sequence[Any]] = {
@@ -94,18 +88,6 @@ def _then(settings: Settings, use_case: UseCase, entity_id: str, at_us: int, con
         compute(files, spine, use_case.feature_set, use_case.schema, out, settings.store.duckdb_memory)
         (row,) = pl.read_parquet(out).to_dicts()
     return [Value(name, row[name], name in row["missing"]) for name in use_case.feature_set.names]
-
-
-def _drained(settings: Settings) -> Tables:
-    """The tables, with everything in them that was accepted so far."""
-    layout = layout_of(settings)
-    tables = Tables(layout.tables)
-    journal = Journal(layout.journal, settings.store.map_size_bytes)
-    try:
-        drain(journal, tables, {name: one.schema for name, one in load_all(settings.use_cases).items()})
-    finally:
-        journal.close()
-    return tables
 
 
 def _rows(feature_set: FeatureSet, found: list[Value]) -> list[tuple[str, str, str, str]]:

@@ -2,17 +2,25 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 
 from cli.features import COMMANDS
 from contracts.records import FieldValue
 from contracts.settings import Settings
+from contracts.tables import DECISIONS
 from releases.ledger import Ledger
 from serving.messages import EventMessage
 from serving.service import DecisionService
 from storage.layout import Layout
+from storage.tables import Tables
 from tests.cli.conftest import USE_CASE, Run
+from use_cases.definition import load
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 ROW: dict[str, FieldValue] = {
     "recency_months": 3,
@@ -127,3 +135,68 @@ def test_an_entity_is_shown_as_it_was_known_then(run: Run, layout: Layout) -> No
 def test_what_cannot_be_asked_is_named(run: Run, words: tuple[str, ...], said: str) -> None:
     ran = run("features", "preview", USE_CASE, "--entity", "e-9", *words)
     assert ran.code == 2 and said in ran.err
+
+
+def decide(layout: Layout, *entity_ids: str) -> None:
+    with DecisionService(Settings(state=str(layout.root), use_cases=(USE_CASE,))) as service:
+        for entity_id in entity_ids:
+            service.decide(USE_CASE, entity_id)
+
+
+def test_a_profile_is_of_what_decisions_logged(run: Run, layout: Layout, tmp_path: Path) -> None:
+    accept(layout, "e-9")
+    decide(layout, "e-9", "e-9", "nobody")
+    found = {one["name"]: one for one in json.loads(run("features", "profile", USE_CASE, "--json").out)}
+    assert (found["history"]["rows"], found["history"]["missing"], found["history"]["mean"]) == (4, 0.5, 12_345.0)
+    assert {"name": "Urban", "rows": 2} in found["zip_code"]["classes"]
+    said = run("features", "profile", USE_CASE, "--by", "week", "--html", "pages/profile.html")
+    assert "50.0%" in said.out and "4 decisions" in said.out
+    page = (tmp_path / "pages/profile.html").read_text()
+    assert page.count("<svg") == 7 and "Distribution of zip_code" in page and "7 features of 4 decisions" in page
+    assert json.loads(run("features", "profile", USE_CASE, "--since", "2999-01-01T00:00:00Z", "--json").out) == []
+
+
+def test_a_profile_may_be_of_the_table_of_all_entities(run: Run, layout: Layout) -> None:
+    assert "the flow `features` writes it" in run("features", "profile", USE_CASE, "--latest").err
+    names = load(USE_CASE).feature_set.names
+    folder = layout.features / USE_CASE
+    folder.mkdir(parents=True)
+    rows = {"row_id": ["a", "b"]} | {name: [1.0, 2.0] for name in names} | {"missing": [[], ["recency"]]}
+    pl.DataFrame(rows, schema_overrides={"missing": pl.List(pl.String)}).write_parquet(folder / "latest.parquet")
+    found = json.loads(run("features", "profile", USE_CASE, "--latest", "--json").out)
+    assert [(one["name"], one["missing"], one["periods"]) for one in found[:2]] == [("recency", 0.5, []), ("history", 0.0, [])]
+    pl.DataFrame({"row_id": ["a"], "missing": [[]]}).write_parquet(folder / "latest.parquet")
+    assert "`recency; the flow" in run("features", "profile", USE_CASE, "--latest").err
+
+
+def test_what_was_logged_is_what_the_tables_say(run: Run, layout: Layout) -> None:
+    accept(layout, "e-9")
+    decide(layout, "e-9", "nobody")
+    ran = run("features", "parity", USE_CASE, "--engine", "duckdb")
+    assert ran.code == 0 and "duckdb: 3 decisions, every feature equal to the last bit" in ran.out
+    found = json.loads(run("features", "parity", USE_CASE, "--engine", "duckdb", "--json").out)
+    assert found["equal"] and found["engines"]["duckdb"]["rows"] == 3
+    assert json.loads(run("features", "parity", USE_CASE, "--engine", "duckdb", "--since", "2999-01-01T00:00:00Z", "--json").out)["equal"]
+
+
+def test_a_log_that_says_otherwise_is_shown_with_by_how_much(run: Run, layout: Layout) -> None:
+    accept(layout, "e-9")
+    decide(layout, "e-9")
+    run("features", "parity", USE_CASE, "--engine", "duckdb")
+    schema = load(USE_CASE).schema
+    (file,) = Tables(layout.tables).files(USE_CASE, DECISIONS)
+    rows = pl.read_parquet(file)
+    wrong = pl.when(pl.col("decision_id") == "d-1").then(pl.lit([0.0, 5.0, 0.0, 0.0, -1.0, 0.0, -1.0])).otherwise(pl.col("features"))
+    rows.with_columns(wrong.alias("features")).write_parquet(file)
+    assert Tables(layout.tables).frame(schema, DECISIONS).height == 2
+    ran = run("features", "parity", USE_CASE, "--engine", "duckdb")
+    assert ran.code == 1 and "duckdb: 1 of 2 decisions differ" in ran.out
+    assert "history" in ran.out and "d-1" in ran.out and "-5" in ran.out
+
+
+@pytest.mark.engines
+def test_spark_says_the_same(run: Run, layout: Layout, spark: "SparkSession") -> None:
+    accept(layout, "e-9")
+    decide(layout, "e-9")
+    ran = run("features", "parity", USE_CASE)
+    assert ran.code == 0 and "spark: 2 decisions, every feature equal to the last bit" in ran.out
