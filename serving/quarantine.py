@@ -8,13 +8,14 @@ from typing import NoReturn, TypeAlias
 import msgspec
 import polars as pl
 
+from contracts.clock import DAY_US
 from contracts.digests import digest_of
-from contracts.errors import Conflict, InvalidInput
+from contracts.errors import Conflict, DataRefused, InvalidInput
 from contracts.events import EventSchema
 from contracts.records import Quarantined
 from contracts.tables import QUARANTINE
 from decisions.record import SentOutcome, make_event, record_event, record_outcome
-from serving.intake import EVENT, OUTCOME
+from serving.intake import EVENT, OUTCOME, attribute_types
 from serving.messages import EventMessage, OutcomeMessage, read, time_us
 from serving.service import DecisionService
 from storage.journal import Journal, Read, Write
@@ -142,6 +143,9 @@ def _fitting(service: DecisionService, use_case: str, entry: Entry) -> Message |
         return message
     except (InvalidInput, Conflict):
         return None
+    except DataRefused:
+        # why: a damaged state is no fault of the message, and the intake makes it anew
+        return message
 
 
 def _message(entry: Entry) -> Message:
@@ -154,6 +158,9 @@ def _rehearse(service: DecisionService, use_case: str, message: Message, write: 
     if isinstance(message, EventMessage):
         service.use_cases[use_case].schema.check(message.type, message.fields)
         at_us = time_us(message.event_time)
+        horizon_us = service.settings.store.idempotency_days * DAY_US
+        if at_us < now_us - horizon_us and message.type not in attribute_types(service.use_cases[use_case]):
+            raise InvalidInput("event_time", f"is {at_us}", "a time within the horizon of ids")
         event = make_event(message.event_id, message.entity_id, message.type, at_us, dict(message.fields), ingested_time=now_us)
         record_event(write, use_case, event, apply_event)
     else:

@@ -17,6 +17,7 @@ from contracts.errors import InvalidInput
 from contracts.records import FieldValue
 from contracts.settings import Settings
 from contracts.tables import EVENTS
+from features.coverage import read_coverage
 from features.definitions import FeatureSet
 from features.documentation import default_of
 from features.online import OnlineFeatures, retention
@@ -61,9 +62,16 @@ def command(context: click.Context, use_case: str, entity_id: str, at: str | Non
 
 
 def _online(settings: Settings, use_case: UseCase, entity_id: str, now_us: int, context: dict[str, FieldValue]) -> list[Value]:
-    online = OnlineFeatures(use_case.schema, retention([use_case.feature_set], [use_case.catalogue]))
+    needed = retention([use_case.feature_set], [use_case.catalogue])
     with journal_of(settings) as journal, journal.read() as read:
         state = read.get_state(use_case.name, entity_id)
+        if state is not None and not read_coverage(read, use_case.name).covers(needed):
+            click.secho(
+                f"States do not reach back far enough for these windows yet: `offerloop features rebuild {use_case.name}`.",
+                fg="yellow",
+                err=True,
+            )
+    online = OnlineFeatures(use_case.schema, needed)
     row = online.read(state, use_case.feature_set, now_us, context)
     return [
         Value(name, float(number), name in row.missing, name in row.stale, int(age_us) if age_us >= 0 else None)

@@ -1,6 +1,7 @@
 """`offerloop features`: what is declared, where it comes from, and what its values are."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,12 @@ from cli.features import COMMANDS
 from contracts.records import FieldValue
 from contracts.settings import Settings
 from contracts.tables import DECISIONS
+from features.definitions import FeatureSet
+from features.vocabulary import events
 from releases.ledger import Ledger
 from serving.messages import EventMessage
 from serving.service import DecisionService
+from storage.journal import Journal
 from storage.layout import Layout
 from storage.tables import Tables
 from tests.cli.conftest import USE_CASE, Run
@@ -200,3 +204,28 @@ def test_spark_says_the_same(run: Run, layout: Layout, spark: "SparkSession") ->
     decide(layout, "e-9")
     ran = run("features", "parity", USE_CASE)
     assert ran.code == 0 and "spark: 2 decisions, every feature equal to the last bit" in ran.out
+
+
+def test_states_are_made_anew_and_come_to_the_same(run: Run, layout: Layout) -> None:
+    accept(layout, "e-9")
+    before = json.loads(run("features", "preview", USE_CASE, "--entity", "e-9", "--json").out)["features"]
+    journal = Journal(layout.journal, 2**26)
+    journal.write(lambda write: write.put_state(USE_CASE, "e-9", b"damaged, whatever it was"))
+    journal.close()
+    assert "its bytes are damaged" in run("features", "preview", USE_CASE, "--entity", "e-9").err
+    assert "1 states made anew" in run("features", "rebuild", USE_CASE, "--entity", "e-9").out
+    after = json.loads(run("features", "preview", USE_CASE, "--entity", "e-9", "--json").out)["features"]
+    assert [one["value"] for one in after] == [one["value"] for one in before]
+    assert json.loads(run("features", "rebuild", USE_CASE, "--json").out)["entities"] == 2
+
+
+def test_states_that_know_too_little_are_said_to(run: Run, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    accept(layout, "e-9")
+    use_case = load(USE_CASE)
+    (longer,) = events("customer").count(days=60)
+    wider = replace(use_case, feature_set=FeatureSet("wider", (*use_case.feature_set.features, longer)))
+    monkeypatch.setattr("use_cases.email_promotion.USE_CASE", wider)
+    assert "offerloop features rebuild" in run("features", "preview", USE_CASE, "--entity", "e-9").err
+    assert run("features", "rebuild", USE_CASE).code == 0
+    ran = run("features", "preview", USE_CASE, "--entity", "e-9", "--json")
+    assert ran.err == "" and json.loads(ran.out)["features"][-1]["value"] == 1.0

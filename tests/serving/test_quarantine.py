@@ -3,9 +3,12 @@
 import doctest
 from dataclasses import replace
 
+import msgspec
 import pytest
 
+from contracts.clock import DAY_US
 from contracts.events import EventType, FieldType
+from contracts.settings import Store
 from contracts.tables import EVENTS
 from serving import quarantine
 from serving.intake import read_events, read_outcomes
@@ -117,6 +120,26 @@ def test_what_never_fits_stays_and_does_not_grow(service: DecisionService) -> No
     found = listed(service)
     assert replay(service, "shop", found) == Replayed(unfit=4)
     assert listed(service) == found and len(found) == 4
+
+
+def test_an_event_that_is_too_old_stays_until_the_horizon_is_wider(shop: Shop, service: DecisionService) -> None:
+    service.close()
+    narrow = msgspec.structs.replace(shop.settings, store=Store(map_size_bytes=2**26, idempotency_days=30))
+    old_us = service.clock.now_us() - 40 * DAY_US
+    old = EventMessage("p-1", "e-1", "purchase", old_us, {"amount_micros": 1, "product": "hat"})
+    with DecisionService(narrow, {"shop": SHOP}) as strict:
+        assert send(strict, old) == 1
+        assert replay(strict, "shop", listed(strict)) == Replayed(unfit=1)
+        assert len(drained(strict).frame(SHOP.schema, "quarantine")) == 1
+    with DecisionService(shop.settings, {"shop": SHOP}) as lenient:
+        assert replay(lenient, "shop", listed(lenient)) == Replayed(accepted=1)
+
+
+def test_a_damaged_state_holds_nothing_up(service: DecisionService) -> None:
+    service.accept_outcomes("shop", [OutcomeMessage("o-1", "d-1", 5)])
+    service.decide("shop", "e-1", decision_id="d-1")
+    service.journal.write(lambda write: write.put_state("shop", "e-1", b"damaged, whatever it was"))
+    assert replay(service, "shop", listed(service)) == Replayed(accepted=1)
 
 
 def test_nothing_to_replay_is_nothing_done(service: DecisionService) -> None:
