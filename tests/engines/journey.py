@@ -40,7 +40,7 @@ class Arrived:
 
 def travel(folder: Path, feature_set: FeatureSet, schema: EventSchema, steps: Iterable[Step]) -> Arrived:
     """Send events and ask what the rows ask, in order; then drain."""
-    online = OnlineFeatures(schema, retention([feature_set]), grace_us=GRACE_US)
+    online = OnlineFeatures(schema, retention([feature_set]), grace_us=GRACE_US, ready=[feature_set])
     journal = Journal(folder / "journal", 2**28)
     new: list[bool] = []
     found: dict[str, Found] = {}

@@ -16,7 +16,8 @@ from tests.engines.random_sets import SCHEMA, draw_set
 from tests.engines.rows import Row
 
 A_SET = 60
-MOST_SETS = 40
+MOST_SETS = 100
+SETS_LOOKED_AT = 40
 DEFAULT_HISTORIES = 480
 
 
@@ -55,14 +56,14 @@ def test_an_engine_equals_the_definitions(name: str, number: int, request: pytes
 
 def test_what_is_drawn_has_everything(request: pytest.FixtureRequest) -> None:
     chance = Random(0)
-    sets = [draw_set(chance) for _ in range(MOST_SETS)]
+    sets = [draw_set(chance) for _ in range(SETS_LOOKED_AT)]
     features = [feature for feature_set in sets for feature in feature_set.features]
     aggregates = [feature for feature in features if isinstance(feature, Aggregate)]
     assert {feature.aggregate for feature in aggregates} == set(get_args(AggregateKind))
     assert {feature.fallback for feature in features if isinstance(feature, (Aggregate, Attribute))} == set(get_args(Fallback))
     assert {condition.op for feature in aggregates for condition in feature.where} == set(get_args(WhereOp))
-    assert sum(isinstance(feature, Derived) for feature in features) > MOST_SETS // 2
-    histories = [draw_history(chance, f"p{number}", sets[number % MOST_SETS]) for number in range(400)]
+    assert sum(isinstance(feature, Derived) for feature in features) > SETS_LOOKED_AT // 2
+    histories = [draw_history(chance, f"p{number}", sets[number % SETS_LOOKED_AT]) for number in range(400)]
     assert sum(not history.events for history in histories) > 5
     assert sum(len(history.steps) > len(history.events) + len(history.rows) for history in histories) > 50
     assert sum(event.event_time < 0 for history in histories for event in history.events) > 50
