@@ -26,6 +26,8 @@ def test_every_offerloop_command_is_one(repository: Path) -> None:
     assert {"up", "import", "train", "rollback", "explain"} <= named <= set(COMMANDS)
     for name in named:
         assert CliRunner().invoke(offerloop, [name, "--help"]).exit_code == 0
+    for group, name in re.findall(r"`offerloop (features|quarantine|import) ([a-z]+)", text):
+        assert CliRunner().invoke(offerloop, [group, name, "--help"]).exit_code == 0, name
 
 
 def test_the_shown_options_of_the_demo_exist(repository: Path) -> None:
