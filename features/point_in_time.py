@@ -20,7 +20,7 @@ from features.definitions import FeatureSet
 from features.rows import finish
 from features.scan import Scan, scans
 from features.spine import Spine, read_spine
-from features.windows import Events, Field, Rows, Values, evaluate
+from features.windows import Events, Field, Values, evaluate, ordered, put
 from storage.files import write_atomically
 
 _BYTES = 160
@@ -67,9 +67,8 @@ def compute(events: Sequence[Path], spine: Path, feature_set: FeatureSet, schema
         for scan in scans(feature_set, schema, first_us, last_us, by_clock=not seeing.all(), by_seq=bool(seeing.any())):
             found |= _evaluate(engine, scan, asked, limit // 2)
     table = finish(feature_set, found, asked.asked, asked.row_ids, asked.rows.moment)
-    ordered = table.take(pa.array(np.argsort(asked.places)))
-    write_atomically(out, lambda path: pq.write_table(ordered, path, compression="zstd", use_dictionary=["missing.list.element"]))
-    return len(ordered)
+    write_atomically(out, lambda path: pq.write_table(table, path, use_dictionary=["missing.list.element"]))
+    return len(table)
 
 
 def bytes_of(memory: str) -> int:
@@ -91,17 +90,18 @@ def bytes_of(memory: str) -> int:
 
 def _evaluate(engine: duckdb.DuckDBPyConnection, scan: Scan, spine: Spine, memory: int) -> dict[str, Values]:
     texts = {name: _texts(engine, scan, name) for name in scan.fields if name in scan.texts}
-    relation = _coded(scan, texts)
-    parts = []
-    for first, last in _ranges(engine, relation, scan, len(spine.entities), memory):
-        if last - first < len(spine.entities) and relation.startswith("("):
-            engine.execute(f"CREATE OR REPLACE TEMP TABLE coded AS SELECT * FROM {relation}")
-            relation = "coded"
-        at = slice(*np.searchsorted(spine.rows.entity, [first, last]))
-        rows = Rows(spine.rows.entity[at], spine.rows.moment[at], spine.rows.seen[at])
-        parts.append(evaluate(_fetch(engine, relation, scan, texts, first, last), rows, scan.features))
-    engine.execute("DROP TABLE IF EXISTS coded")
-    return {name: _joined([part[name] for part in parts]) for name in parts[0]}
+    coded = _coded(scan, texts)
+    (count,) = engine.execute("SELECT count(*) FROM events").fetchone() or (0,)
+    if count * _BYTES <= memory:
+        return evaluate(_fetch(engine, coded, scan, texts), spine.rows, scan.features)
+    engine.execute(f"CREATE OR REPLACE TEMP TABLE coded AS {coded}")
+    found = {feature.name: Values.blank(len(spine.row_ids)) for feature in scan.features}
+    for first, last in _ranges(engine, len(spine.entities), memory):
+        at = np.flatnonzero((spine.rows.entity >= first) & (spine.rows.entity < last))
+        part = _fetch(engine, f"SELECT * FROM coded WHERE entity >= {first} AND entity < {last}", scan, texts)
+        put(found, at, evaluate(part, spine.rows.take(at), scan.features))
+    engine.execute("DROP TABLE coded")
+    return found
 
 
 def _texts(engine: duckdb.DuckDBPyConnection, scan: Scan, name: str) -> list[str]:
@@ -130,44 +130,38 @@ def _coded(scan: Scan, texts: dict[str, list[str]]) -> str:
         else:
             picked.append(f"CAST(e.{_name(field)} AS BIGINT) AS f{number}")
     columns = ", ".join(["n.code AS entity", "e.event_time", *(f"e.{name}" for name in scan.stamps), *picked])
-    return f"(SELECT {columns} FROM events e JOIN entities n USING (entity_id) {' '.join(joins)} WHERE {_conditions(scan)})"
+    return f"SELECT {columns} FROM events e JOIN entities n USING (entity_id) {' '.join(joins)} WHERE {_conditions(scan)}"
 
 
-def _ranges(engine: duckdb.DuckDBPyConnection, relation: str, scan: Scan, entities: int, memory: int) -> Iterator[tuple[int, int]]:
+def _ranges(engine: duckdb.DuckDBPyConnection, entities: int, memory: int) -> Iterator[tuple[int, int]]:
     """Ranges of entities whose events fit the memory together."""
-    (count,) = engine.execute("SELECT count(*) FROM events").fetchone() or (0,)
-    if count * _BYTES <= memory:
-        yield 0, entities
-        return
-    counted = engine.execute(f"SELECT entity, count(*) AS events FROM {relation} GROUP BY entity").fetchnumpy()
+    counted = engine.execute("SELECT entity, count(*) AS events FROM coded GROUP BY entity").fetchnumpy()
     sizes = np.zeros(entities, np.int64)
     sizes[counted["entity"]] = counted["events"]
     group = np.cumsum(sizes) * _BYTES // memory
-    edges = [0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), entities]
-    yield from pairwise(edges)
+    yield from pairwise([0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), entities])
 
 
-def _fetch(engine: duckdb.DuckDBPyConnection, relation: str, scan: Scan, texts: dict[str, list[str]], first: int, last: int) -> Events:
-    """The events of a range of entities, ordered."""
-    found: dict[str, Any] = engine.execute(f"SELECT * FROM {relation} WHERE entity >= {first} AND entity < {last}").fetchnumpy()
-    order = np.lexsort((found["event_time"], found["entity"]))
-    columns = {name: column[order] for name, column in found.items()}
+def _fetch(engine: duckdb.DuckDBPyConnection, query: str, scan: Scan, texts: dict[str, list[str]]) -> Events:
+    """The events that a query for coded ones gives, ordered."""
+    found: dict[str, Any] = engine.execute(query).fetchnumpy()
+    # why: to gather behind a mask is slow, and most columns have none
+    plain = {name: column if np.ma.is_masked(column) else np.ma.getdata(column) for name, column in found.items()}
+    order = ordered(plain["entity"], plain["event_time"])
+    columns = {name: column[order] for name, column in plain.items()}
     if scan.ordered:
         _order_ties(engine, scan, columns)
     fields = {}
     for number, name in enumerate(scan.fields):
         values = columns[f"f{number}"]
-        present = ~values.mask if np.ma.is_masked(values) else None
+        present = ~np.ma.getmaskarray(values) if np.ma.is_masked(values) else None
         fields[name] = Field(np.ma.filled(values, 0).astype(np.int64, copy=False), present, texts.get(name))
-    stamps = {name: np.ma.getdata(columns[name]) for name in scan.stamps}
-    return Events(
-        np.ma.getdata(columns["entity"]), np.ma.getdata(columns["event_time"]), fields, stamps.get("ingested_time"), stamps.get("seq")
-    )
+    return Events(columns["entity"], columns["event_time"], fields, columns.get("ingested_time"), columns.get("seq"))
 
 
 def _order_ties(engine: duckdb.DuckDBPyConnection, scan: Scan, columns: dict[str, Any]) -> None:
     """Put events of one entity at one time into the order of their ids."""
-    entity, time, seq = (np.ma.getdata(columns[name]) for name in ("entity", "event_time", "seq"))
+    entity, time, seq = (columns[name] for name in ("entity", "event_time", "seq"))
     same = np.zeros(len(entity) + 1, bool)
     same[1:-1] = (entity[1:] == entity[:-1]) & (time[1:] == time[:-1])
     at = np.flatnonzero(same[1:] | same[:-1])
@@ -181,12 +175,6 @@ def _order_ties(engine: duckdb.DuckDBPyConnection, scan: Scan, columns: dict[str
     ).fetchnumpy()
     for column in columns.values():
         column[at] = column[np.ma.getdata(ordered["place"])]
-
-
-def _joined(parts: Sequence[Values]) -> Values:
-    if len(parts) == 1:
-        return parts[0]
-    return Values(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("numbers", "present", "newest")))
 
 
 def _read_events(engine: duckdb.DuckDBPyConnection, events: Sequence[Path], schema: EventSchema) -> None:

@@ -12,7 +12,7 @@ from contracts.errors import DataRefused
 from features.definitions import FeatureSet
 from features.requests import request_columns, requests_of
 from features.vector import Floats
-from features.windows import Ints, Rows
+from features.windows import Rows
 
 COLUMNS = {"row_id": pa.string(), "entity_id": pa.string(), "moment": pa.int64(), "seen_seq": pa.int64(), "context": pa.string()}
 """What a spine's Parquet file holds; `seen_seq` and `context` may be left out."""
@@ -20,19 +20,17 @@ COLUMNS = {"row_id": pa.string(), "entity_id": pa.string(), "moment": pa.int64()
 
 @dataclass(frozen=True, slots=True)
 class Spine:
-    """A spine in memory, ordered by entity and moment.
+    """A spine in memory.
 
     Attributes:
         row_ids: (m,) texts. `entities`: (k,) different entity ids; `rows.entity` are positions among them.
         asked: by name the features of the request, (m,) each, NaN where there is none.
-        places: (m,) where each row stood in the file.
     """
 
     row_ids: pa.Array
     entities: pa.Array
     rows: Rows
     asked: dict[str, Floats]
-    places: Ints
 
 
 def read_spine(path: Path, feature_set: FeatureSet) -> Spine:
@@ -61,11 +59,9 @@ def build_spine(table: pa.Table, feature_set: FeatureSet) -> Spine:
     coded = columns["entity_id"].dictionary_encode()
     entity, moment = coded.indices.to_numpy().astype(np.int64), columns["moment"].to_numpy()
     seen = pc.fill_null(columns["seen_seq"], -1).to_numpy()
-    places = np.lexsort((moment, entity))
     contexts = columns["context"].to_pylist() if requests_of(feature_set) else []
-    asked = {name: np.array(column, np.float64)[places] for name, column in request_columns(feature_set, contexts).items()}
-    rows = Rows(entity[places], moment[places], seen[places])
-    return Spine(columns["row_id"].take(pa.array(places)), coded.dictionary, rows, asked, places)
+    asked = {name: np.array(column, np.float64) for name, column in request_columns(feature_set, contexts).items()}
+    return Spine(columns["row_id"], coded.dictionary, Rows.build(entity, moment, seen), asked)
 
 
 def check_counts(rows: int, ids: int, entities: int, moments: int) -> None:

@@ -1,7 +1,7 @@
 """Windows over events in memory: the one kernel by which DuckDB's and Spark's jobs compute features, with NumPy.
 
-Events of one type lie in order of `(entity, event_time, event_id)`, rows in order of `(entity, moment)`. A window is then a range of
-events, found by bisection; counts and sums are differences of prefix sums, so a row costs the same however many events it covers.
+Events of one type lie in order of `(entity, event_time, event_id)`. A window is then a range of events, found by bisection; counts and
+sums are differences of prefix sums, so a row costs the same however many events it covers.
 
 A row that some event of its past was hidden from, since it came late, is disturbed: the events it did see are laid out for it alone, as if
 it were an entity of its own, and computed in the same way.
@@ -70,19 +70,26 @@ class Events:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows to compute, ordered by `(entity, moment)`; all columns (m,).
+    """Rows to compute; all columns (m,).
 
     Attributes:
         seen: the newest `seq` that was seen; −1 where what was ingested by the moment was.
+        order: positions in order of `(entity, moment)`, in which looking things up is quick.
     """
 
     entity: Ints
     moment: Ints
     seen: Ints
+    order: Ints
+
+    @classmethod
+    def build(cls, entity: Ints, moment: Ints, seen: Ints) -> "Rows":
+        """Rows, with their order found."""
+        return cls(entity, moment, seen, ordered(entity, moment))
 
     def take(self, at: Ints) -> "Rows":
         """The rows at some positions."""
-        return Rows(self.entity[at], self.moment[at], self.seen[at])
+        return Rows.build(self.entity[at], self.moment[at], self.seen[at])
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +106,17 @@ class Values:
     present: Mask
     newest: Ints
 
+    @classmethod
+    def blank(cls, rows: int) -> "Values":
+        """No value in any row."""
+        return cls(np.zeros(rows), np.zeros(rows, bool), np.zeros(rows, np.int64))
+
+
+def ordered(entity: Ints, time: Ints) -> Ints:
+    """Positions in order of `(entity, time)`; equal pairs in any order."""
+    order: Ints = np.argsort(_Keys(entity, time).keys)
+    return order
+
 
 def evaluate(events: Events, rows: Rows, features: Sequence[Aggregate | Attribute]) -> dict[str, Values]:
     """Features that read one type of events, for all rows, each from what it had seen.
@@ -113,12 +131,20 @@ def evaluate(events: Events, rows: Rows, features: Sequence[Aggregate | Attribut
     if not disturbed.any():
         return _evaluate(past, rows, features)
     found = _evaluate(past, rows.take(np.flatnonzero(~disturbed)), features)
-    whole = {name: Values(np.zeros(len(disturbed)), np.zeros_like(disturbed), np.zeros(len(disturbed), np.int64)) for name in found}
-    _put(whole, np.flatnonzero(~disturbed), found)
+    whole = {name: Values.blank(len(disturbed)) for name in found}
+    put(whole, np.flatnonzero(~disturbed), found)
     for at in _chunks(past, rows, np.flatnonzero(disturbed), features):
         own, alone = _unfold(past, rows.take(at), features)
-        _put(whole, at, _evaluate(_Past(own), alone, features))
+        put(whole, at, _evaluate(_Past(own), alone, features))
     return whole
+
+
+def put(whole: Mapping[str, Values], at: Ints, part: Mapping[str, Values]) -> None:
+    """Put the features of some rows, by their positions, into those of all."""
+    for name, values in part.items():
+        whole[name].numbers[at] = values.numbers
+        whole[name].present[at] = values.present
+        whole[name].newest[at] = values.newest
 
 
 class _Keys:
@@ -129,7 +155,7 @@ class _Keys:
         self._span = (int(numbers.max()) - self._lowest + 1) if len(numbers) else 1
         self._bits = self._span.bit_length()
         self._ranks: Ints | None = None
-        if self._bits + int(entity[-1] if len(entity) else 0).bit_length() > _HIDDEN_BITS:
+        if self._bits + int(entity.max(initial=0)).bit_length() > _HIDDEN_BITS:
             self._ranks = np.unique(numbers)
             self._bits = len(self._ranks).bit_length()
         self.keys = self.pack(entity, numbers)
@@ -151,13 +177,15 @@ class _Past:
         self.events = events
         self._times = _Keys(events.entity, events.time)
 
-    def before(self, entity: Ints, moment: Ints) -> Ints:
-        """For each pair, the position behind the entity's last event with a time below the moment."""
-        return np.searchsorted(self._times.keys, self._times.pack(entity, moment)).astype(np.int64)
+    def before(self, rows: Rows, moment: Ints) -> Ints:
+        """For each row, the position behind its entity's last event with a time below a moment."""
+        found = np.empty(len(moment), np.int64)
+        found[rows.order] = np.searchsorted(self._times.keys, self._times.pack(rows.entity[rows.order], moment[rows.order]))
+        return found
 
-    def first(self, entity: Ints) -> Ints:
-        """For each entity the position of its first event."""
-        return self.before(entity, np.full(len(entity), np.iinfo(np.int64).min))
+    def first(self, rows: Rows) -> Ints:
+        """For each row, the position of its entity's first event."""
+        return self.before(rows, np.full(len(rows.moment), np.iinfo(np.int64).min))
 
 
 class _Chosen:
@@ -238,14 +266,14 @@ class _Chosen:
 def _evaluate(past: _Past, rows: Rows, features: Sequence[Aggregate | Attribute]) -> dict[str, Values]:
     chosen: dict[tuple[tuple[Where, ...], str | None], _Chosen] = {}
     starts: dict[int, Ints] = {}
-    end = past.before(rows.entity, rows.moment)
+    end = past.before(rows, rows.moment)
     found = {}
     for feature in features:
         if isinstance(feature, Attribute):
             found[feature.name] = _latest(past, rows, feature)
             continue
         if feature.window_us not in starts:
-            starts[feature.window_us] = past.before(rows.entity, _window_starts(rows.moment, feature.window_us))
+            starts[feature.window_us] = past.before(rows, _window_starts(rows.moment, feature.window_us))
         key = (feature.where, feature.field)
         if key not in chosen:
             chosen[key] = _Chosen(past, *key)
@@ -261,14 +289,14 @@ def _window_starts(moment: Ints, window_us: int) -> Ints:
 
 def _latest(past: _Past, rows: Rows, feature: Attribute) -> Values:
     field = past.events.fields[feature.field]
-    first, end = past.first(rows.entity), past.before(rows.entity, rows.moment + 1)
+    first, end = past.first(rows), past.before(rows, rows.moment + 1)
     there = np.flatnonzero(end > first)
     at = end[there] - 1
-    numbers, present, newest = np.zeros(len(end)), np.zeros(len(end), bool), np.zeros(len(end), np.int64)
-    numbers[there] = _coded(field.values[at], field.texts, feature.categories)
-    present[there] = True if field.present is None else field.present[at]
-    newest[there] = past.events.time[at]
-    return Values(numbers, present, newest)
+    found = Values.blank(len(end))
+    found.numbers[there] = _coded(field.values[at], field.texts, feature.categories)
+    found.present[there] = True if field.present is None else field.present[at]
+    found.newest[there] = past.events.time[at]
+    return found
 
 
 def _aggregate(chosen: _Chosen, feature: Aggregate, moment: Ints, start: Ints, end: Ints) -> Values:
@@ -363,6 +391,8 @@ def _disturbed(past: _Past, rows: Rows, features: Sequence[Aggregate | Attribute
     hidden = np.zeros(len(rows.moment), bool)
     end = _end(past, rows, features)
     for stamps, rows_of, limit in _judged(past.events, rows):
+        if stamps is past.events.ingested and not (stamps > past.events.time).any():
+            continue
         keys = _Keys(past.events.entity, stamps)
         newest = np.maximum.accumulate(keys.keys)
         at = np.flatnonzero(rows_of & (end > 0))
@@ -379,7 +409,8 @@ def _unfold(past: _Past, rows: Rows, features: Sequence[Aggregate | Attribute]) 
         visible[mine] = stamps[positions[mine]] <= limit[owner[mine]]
     events = past.events.take(positions[visible])
     alone = Events(owner[visible], events.time, events.fields, events.ingested, events.seq)
-    return alone, Rows(np.arange(len(rows.moment)), rows.moment, rows.seen)
+    own = np.arange(len(rows.moment))
+    return alone, Rows(own, rows.moment, rows.seen, own)
 
 
 def _judged(events: Events, rows: Rows) -> Iterator[tuple[Ints, Mask, Ints]]:
@@ -393,14 +424,14 @@ def _judged(events: Events, rows: Rows) -> Iterator[tuple[Ints, Mask, Ints]]:
 def _start(past: _Past, rows: Rows, features: Sequence[Aggregate | Attribute]) -> Ints:
     """Position of the first event that any of the features may look at, for each row."""
     if _reads_latest(features):
-        return past.first(rows.entity)
+        return past.first(rows)
     windows = {feature.window_us for feature in features if isinstance(feature, Aggregate)}
-    return past.before(rows.entity, np.min([_window_starts(rows.moment, window_us) for window_us in windows], axis=0))
+    return past.before(rows, np.min([_window_starts(rows.moment, window_us) for window_us in windows], axis=0))
 
 
 def _end(past: _Past, rows: Rows, features: Sequence[Aggregate | Attribute]) -> Ints:
     """Position behind the last event that any of the features may look at, for each row."""
-    return past.before(rows.entity, rows.moment + 1 if _reads_latest(features) else rows.moment)
+    return past.before(rows, rows.moment + 1 if _reads_latest(features) else rows.moment)
 
 
 def _reads_latest(features: Sequence[Aggregate | Attribute]) -> bool:
@@ -425,10 +456,3 @@ def _spread(start: Ints, end: Ints) -> tuple[Ints, Ints]:
     lengths = end - start
     owner = np.repeat(np.arange(len(start)), lengths)
     return np.arange(len(owner)) - np.repeat(_prefix(lengths)[:-1] - start, lengths), owner
-
-
-def _put(whole: Mapping[str, Values], at: Ints, part: Mapping[str, Values]) -> None:
-    for name, values in part.items():
-        whole[name].numbers[at] = values.numbers
-        whole[name].present[at] = values.present
-        whole[name].newest[at] = values.newest

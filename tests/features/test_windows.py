@@ -33,7 +33,7 @@ def events(entity: Ints, time: Ints, amount: Ints, ingested: Ints | None = None)
 
 
 def rows(entity: Ints, moment: Ints, seen: int = -1) -> Rows:
-    return Rows(entity, moment, np.full(len(entity), seen))
+    return Rows.build(entity, moment, np.full(len(entity), seen))
 
 
 def numbers(found: dict[str, windows.Values]) -> dict[str, list[float | None]]:
