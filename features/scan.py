@@ -17,7 +17,7 @@ class Scan:
         stamps: columns by which rows see events, `ingested_time` or `seq` or both.
         ordered: whether the order of events at one time matters.
         since_us: earliest event time that any row covers; none where the latest row counts, however old.
-        until_us: latest event time that any row covers.
+        until_us: latest event time that any row covers; none for all.
     """
 
     source: str
@@ -27,7 +27,7 @@ class Scan:
     stamps: tuple[str, ...]
     ordered: bool
     since_us: int | None
-    until_us: int
+    until_us: int | None
 
 
 def scans(feature_set: FeatureSet, schema: EventSchema, first_us: int, last_us: int, *, by_clock: bool, by_seq: bool) -> list[Scan]:
@@ -62,3 +62,10 @@ def scans(feature_set: FeatureSet, schema: EventSchema, first_us: int, last_us: 
             )
         )
     return found
+
+
+def whole(source: str, schema: EventSchema) -> Scan:
+    """All there is of one event type, for whatever features may be asked for."""
+    fields = schema.types[source].fields
+    texts = frozenset(name for name, kind in fields.items() if kind is FieldType.STR)
+    return Scan(source, (), tuple(fields), texts, ("ingested_time", "seq"), ordered=True, since_us=None, until_us=None)

@@ -56,9 +56,13 @@ class Tables:
         path = self._root / "manifest.json"
         return msgspec.json.decode(path.read_bytes(), type=Manifest) if path.exists() else Manifest()
 
+    def path(self, part: Part) -> Path:
+        """Where a part lies."""
+        return self._root / part.name
+
     def files(self, use_case: str, table: str) -> list[Path]:
         """The files of a table, in the order they were written."""
-        return [self._root / part.name for part in self.manifest().parts if (part.use_case, part.table) == (use_case, table)]
+        return [self.path(part) for part in self.manifest().parts if (part.use_case, part.table) == (use_case, table)]
 
     def frame(self, schema: EventSchema, table: str) -> pl.DataFrame:
         """A whole table; with no rows and the right columns when nothing was written yet."""
