@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -13,8 +14,8 @@ import pyarrow as pa
 
 from contracts.errors import DataRefused, SettingsError
 from contracts.events import EventSchema, FieldType
+from features.columns import Events, Field, Ints, Mask, ordered
 from features.scan import Scan
-from features.windows import Events, Field, Ints, Mask, ordered
 
 EVENT_BYTES = 160
 """Of memory an event takes while windows over it are computed, at most."""
@@ -26,7 +27,7 @@ _KINDS = {FieldType.INT: "BIGINT", FieldType.STR: "VARCHAR", FieldType.BOOL: "BO
 
 
 class EventFiles:
-    """Parquet files of an event table, open in a `with` block.
+    """Parquet files of an event table, for a `with` block; they are opened when something is asked of them.
 
     Args:
         files: none are an empty table; a file may lack fields that were declared after it was written.
@@ -36,32 +37,19 @@ class EventFiles:
         spill: a folder for what does not fit.
 
     Raises:
-        DataRefused: a file is no whole Parquet file, or a column is of another type than declared.
+        DataRefused: when it is asked for something, and a file is no whole Parquet file or lacks a column.
     """
 
     def __init__(self, files: Sequence[Path], schema: EventSchema, entities: pa.Array, memory: int, spill: Path) -> None:
+        self._files, self._schema, self._entities, self._spill = files, schema, entities, spill
         self._memory = memory // 2
-        self._entities = len(entities)
-        self._engine = duckdb.connect(
-            config={
-                "memory_limit": f"{max(self._memory, _LEAST)}B",
-                "temp_directory": str(spill),
-                "autoload_known_extensions": False,
-                "preserve_insertion_order": False,
-            }
-        )
-        self._engine.register("entities", pa.table({"entity_id": entities, "code": pa.array(range(len(entities)), pa.int32())}))
-        try:
-            self._open(files, schema)
-        except duckdb.Error as error:
-            self._engine.close()
-            raise DataRefused("event table", [str(error).splitlines()[0]]) from error
 
     def __enter__(self) -> "EventFiles":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._engine.close()
+        if "_engine" in self.__dict__:
+            self._engine.close()
 
     def parts(self, scan: Scan) -> Iterator[tuple[int, int, Events]]:
         """What is to be read, ordered, by ranges of entities that fit the memory: the first, the one behind the last, their events."""
@@ -69,7 +57,7 @@ class EventFiles:
         coded = _coded(scan, texts)
         (count,) = self._engine.execute("SELECT count(*) FROM events").fetchone() or (0,)
         if count * EVENT_BYTES <= self._memory:
-            yield 0, self._entities, self._read(coded, scan, texts)
+            yield 0, len(self._entities), self._read(coded, scan, texts)
             return
         self._engine.execute(f"CREATE OR REPLACE TEMP TABLE coded AS {coded}")
         for first, last in self._ranges():
@@ -90,20 +78,24 @@ class EventFiles:
         ).fetchnumpy()
         return at, np.ma.getdata(found["place"])
 
-    def _open(self, files: Sequence[Path], schema: EventSchema) -> None:
-        kinds = dict.fromkeys(("event_id", "entity_id", "type"), "VARCHAR") | dict.fromkeys(
-            ("event_time", "ingested_time", "seq"), "BIGINT"
+    @cached_property
+    def _engine(self) -> duckdb.DuckDBPyConnection:
+        engine = duckdb.connect(
+            config={
+                "memory_limit": f"{max(self._memory, _LEAST)}B",
+                "temp_directory": str(self._spill),
+                "autoload_known_extensions": False,
+                "preserve_insertion_order": False,
+            }
         )
-        kinds |= {field: _KINDS[kind] for field, kind in schema.columns.items()}
-        if files:
-            found = self._engine.read_parquet([str(path) for path in files], union_by_name=True, hive_partitioning=False)
-            held = set(found.columns)
-            if lost := [name for name in ("event_id", "entity_id", "type", "event_time", "ingested_time", "seq") if name not in held]:
-                raise DataRefused("event table", [f"its files have no column {', '.join(lost)}"])
-            picked = [f"{_name(field) if field in held else 'NULL'}::{kind} AS {_name(field)}" for field, kind in kinds.items()]
-            found.project(", ".join(picked)).create_view("events")
-        else:
-            self._engine.execute(f"CREATE TEMP TABLE events ({', '.join(f'{_name(field)} {kind}' for field, kind in kinds.items())})")
+        try:
+            _open(engine, self._files, self._schema)
+        except duckdb.Error as error:
+            engine.close()
+            raise DataRefused("event table", [str(error).splitlines()[0]]) from error
+        codes = pa.array(range(len(self._entities)), pa.int32())
+        engine.register("entities", pa.table({"entity_id": self._entities, "code": codes}))
+        return engine
 
     def _texts(self, scan: Scan, name: str) -> list[str]:
         """The texts of a field, each once; kept as the table `text_<field's number>` with their positions."""
@@ -116,10 +108,10 @@ class EventFiles:
 
     def _ranges(self) -> Iterator[tuple[int, int]]:
         counted = self._engine.execute("SELECT entity, count(*) AS events FROM coded GROUP BY entity").fetchnumpy()
-        sizes = np.zeros(self._entities, np.int64)
+        sizes = np.zeros(len(self._entities), np.int64)
         sizes[counted["entity"]] = counted["events"]
         group = np.cumsum(sizes) * EVENT_BYTES // self._memory
-        yield from pairwise([0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), self._entities])
+        yield from pairwise([0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), len(self._entities)])
 
     def _read(self, query: str, scan: Scan, texts: dict[str, list[str]]) -> Events:
         found: dict[str, Any] = self._engine.execute(query).fetchnumpy()
@@ -152,6 +144,20 @@ def bytes_of(memory: str) -> int:
         raise SettingsError("store.duckdb_memory", memory, "a size such as 2GB or 512MB")
     number, unit, binary = found.groups()
     return int(float(number) * (1024 if binary else 1000) ** " KMGT".index(unit.upper() or " "))
+
+
+def _open(engine: duckdb.DuckDBPyConnection, files: Sequence[Path], schema: EventSchema) -> None:
+    kinds = dict.fromkeys(("event_id", "entity_id", "type"), "VARCHAR") | dict.fromkeys(("event_time", "ingested_time", "seq"), "BIGINT")
+    kinds |= {field: _KINDS[kind] for field, kind in schema.columns.items()}
+    if files:
+        found = engine.read_parquet([str(path) for path in files], union_by_name=True, hive_partitioning=False)
+        held = set(found.columns)
+        if lost := [name for name in ("event_id", "entity_id", "type", "event_time", "ingested_time", "seq") if name not in held]:
+            raise DataRefused("event table", [f"its files have no column {', '.join(lost)}"])
+        picked = [f"{_name(field) if field in held else 'NULL'}::{kind} AS {_name(field)}" for field, kind in kinds.items()]
+        found.project(", ".join(picked)).create_view("events")
+    else:
+        engine.execute(f"CREATE TEMP TABLE events ({', '.join(f'{_name(field)} {kind}' for field, kind in kinds.items())})")
 
 
 def _conditions(scan: Scan) -> str:

@@ -10,13 +10,14 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from contracts.events import EventSchema
+from features.columns import Rows, Values, put
 from features.definitions import FeatureSet
 from features.event_files import EventFiles, bytes_of
 from features.rows import finish
 from features.scan import scans
 from features.spine import read_spine
 from features.tiles import Tiles
-from features.windows import Rows, Values, evaluate, put
+from features.windows import evaluate
 from storage.files import write_atomically
 
 

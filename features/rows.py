@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
+from features.columns import Ints, Mask, Values
 from features.definitions import Aggregate, Attribute, Derived, Feature, FeatureSet, Request
 from features.vector import Floats, evaluate
-from features.windows import Ints, Mask, Values
 
 
 def finish(feature_set: FeatureSet, found: Mapping[str, Values], asked: Mapping[str, Floats], row_ids: pa.Array, moment: Ints) -> pa.Table:

@@ -9,10 +9,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from contracts.errors import DataRefused
+from features.columns import Rows
 from features.definitions import FeatureSet
 from features.requests import request_columns, requests_of
 from features.vector import Floats
-from features.windows import Rows
 
 COLUMNS = {"row_id": pa.string(), "entity_id": pa.string(), "moment": pa.int64(), "seen_seq": pa.int64(), "context": pa.string()}
 """What a spine's Parquet file holds; `seen_seq` and `context` may be left out."""

@@ -21,9 +21,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from contracts.errors import StateRefused
+from features.columns import Events, Field, Ints, ordered
 from features.event_files import EVENT_BYTES, EventFiles
 from features.scan import Scan
-from features.windows import Events, Field, Ints
 from storage.files import write_atomically
 
 FORMAT = 1
@@ -200,8 +200,7 @@ def _merged(parts: Sequence[Events], scan: Scan, files: EventFiles) -> Events:
     fields = {name: _joined([part.fields[name] for part in parts]) for name in scan.fields}
     stamps = {name: _chain([getattr(part, column) for part in parts]) for name, column in _STAMPS.items() if name in scan.stamps}
     entity, time = (_chain([getattr(part, name) for part in parts]) for name in ("entity", "time"))
-    # why: a sort by merging, which is quick on rows that lie in order tile by tile
-    order = np.lexsort((time, entity))
+    order = ordered(entity, time, in_runs=True)
     if scan.ordered:
         at, places = files.order_ties(entity[order], time[order], stamps["seq"][order], scan)
         order[at] = order[places]

@@ -10,112 +10,15 @@ it were an entity of its own, and computed in the same way.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from contracts.events import INT64_MAX
+from features.columns import Events, Field, Floats, Ints, Keys, Mask, Rows, Values, put
 from features.definitions import UNKNOWN_CATEGORY, Aggregate, Attribute, Where, hop_us
-
-Ints: TypeAlias = NDArray[np.int64]
-Floats: TypeAlias = NDArray[np.float64]
-Mask: TypeAlias = NDArray[np.bool_]
 
 _UNFOLDED = 4_000_000
 """Events laid out for disturbed rows at once."""
-
-_HIDDEN_BITS = 62
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """Values of one field of events.
-
-    Attributes:
-        values: (n,) numbers, truth values as 0 and 1, texts as positions in `texts`; 0 where absent.
-        present: (n,) where there is a value; none when all are there.
-        texts: each text once; none for numbers and truth values.
-    """
-
-    values: Ints
-    present: Mask | None = None
-    texts: Sequence[str] | None = None
-
-    def take(self, at: Ints) -> "Field":
-        """The values at some positions."""
-        return Field(self.values[at], None if self.present is None else self.present[at], self.texts)
-
-
-@dataclass(frozen=True, slots=True)
-class Events:
-    """Events of one type, ordered by `(entity, time, event_id)`; all columns (n,), entities as codes from 0.
-
-    Attributes:
-        ingested: none if no row is judged by it, as for `seq`.
-    """
-
-    entity: Ints
-    time: Ints
-    fields: Mapping[str, Field]
-    ingested: Ints | None = None
-    seq: Ints | None = None
-
-    def take(self, at: Ints) -> "Events":
-        """The events at some positions."""
-        fields = {name: field.take(at) for name, field in self.fields.items()}
-        ingested, seq = (None if stamps is None else stamps[at] for stamps in (self.ingested, self.seq))
-        return Events(self.entity[at], self.time[at], fields, ingested, seq)
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Rows to compute; all columns (m,).
-
-    Attributes:
-        seen: the newest `seq` that was seen; −1 where what was ingested by the moment was.
-        order: positions in order of `(entity, moment)`, in which looking things up is quick.
-    """
-
-    entity: Ints
-    moment: Ints
-    seen: Ints
-    order: Ints
-
-    @classmethod
-    def build(cls, entity: Ints, moment: Ints, seen: Ints) -> "Rows":
-        """Rows, with their order found."""
-        return cls(entity, moment, seen, ordered(entity, moment))
-
-    def take(self, at: Ints) -> "Rows":
-        """The rows at some positions."""
-        return Rows.build(self.entity[at], self.moment[at], self.seen[at])
-
-
-@dataclass(frozen=True, slots=True)
-class Values:
-    """A feature of all rows.
-
-    Attributes:
-        numbers: (m,) meaningless where there is no value.
-        present: (m,) whether there is one.
-        newest: (m,) time of the newest event or row used.
-    """
-
-    numbers: Floats
-    present: Mask
-    newest: Ints
-
-    @classmethod
-    def blank(cls, rows: int) -> "Values":
-        """No value in any row."""
-        return cls(np.zeros(rows), np.zeros(rows, bool), np.zeros(rows, np.int64))
-
-
-def ordered(entity: Ints, time: Ints) -> Ints:
-    """Positions in order of `(entity, time)`; equal pairs in any order."""
-    order: Ints = np.argsort(_Keys(entity, time).keys)
-    return order
 
 
 def evaluate(events: Events, rows: Rows, features: Sequence[Aggregate | Attribute]) -> dict[str, Values]:
@@ -139,43 +42,12 @@ def evaluate(events: Events, rows: Rows, features: Sequence[Aggregate | Attribut
     return whole
 
 
-def put(whole: Mapping[str, Values], at: Ints, part: Mapping[str, Values]) -> None:
-    """Put the features of some rows, by their positions, into those of all."""
-    for name, values in part.items():
-        whole[name].numbers[at] = values.numbers
-        whole[name].present[at] = values.present
-        whole[name].newest[at] = values.newest
-
-
-class _Keys:
-    """Pairs of entity and number as one integer that orders like them."""
-
-    def __init__(self, entity: Ints, numbers: Ints) -> None:
-        self._lowest = int(numbers.min()) if len(numbers) else 0
-        self._span = (int(numbers.max()) - self._lowest + 1) if len(numbers) else 1
-        self._bits = self._span.bit_length()
-        self._ranks: Ints | None = None
-        if self._bits + int(entity.max(initial=0)).bit_length() > _HIDDEN_BITS:
-            self._ranks = np.unique(numbers)
-            self._bits = len(self._ranks).bit_length()
-        self.keys = self.pack(entity, numbers)
-
-    def pack(self, entity: Ints, numbers: Ints) -> Ints:
-        """The keys of pairs; numbers outside of those known count as just outside."""
-        if self._ranks is not None:
-            inner = np.searchsorted(self._ranks, numbers)
-        else:
-            inner = np.clip(numbers, self._lowest, self._lowest + self._span) - self._lowest
-        keys: Ints = (entity.astype(np.int64) << self._bits) + inner
-        return keys
-
-
 class _Past:
     """Events made ready to find what lies before a moment."""
 
     def __init__(self, events: Events) -> None:
         self.events = events
-        self._times = _Keys(events.entity, events.time)
+        self._times = Keys(events.entity, events.time)
 
     def before(self, rows: Rows, moment: Ints) -> Ints:
         """For each row, the position behind its entity's last event with a time below a moment."""
@@ -188,52 +60,46 @@ class _Past:
         return self.before(rows, np.full(len(rows.moment), np.iinfo(np.int64).min))
 
 
+@dataclass(frozen=True, slots=True)
+class _Ranges:
+    """What a window covers of the chosen events: in the rows `at`, positions from `first` up to `last`."""
+
+    present: Mask
+    at: Ints
+    first: Ints
+    last: Ints
+
+
 class _Chosen:
-    """The events that pass a filter and have a value of a field; ranges of all events become ranges of these."""
+    """The events that pass a filter and have a value of a field, which they count among each other."""
 
-    def __init__(self, past: _Past, where: Sequence[Where], name: str | None) -> None:
-        events = past.events
+    def __init__(self, events: Events, mask: Mask | None) -> None:
         self._events = events
-        self._field = None if name is None else events.fields[name]
-        mask = None if self._field is None else self._field.present
-        for condition in where:
-            passes = _passes(events.fields[condition.field], condition)
-            mask = passes if mask is None else mask & passes
-        self._mask = None if mask is None or mask.all() else mask
+        self.mask = mask
 
-    def narrow(self, ends: Ints) -> Ints:
-        """How many of the chosen lie before each position of all events."""
-        return ends if self._mask is None else self._counts[ends]
-
-    @cached_property
-    def _counts(self) -> Ints:
-        return _prefix(np.asarray(self._mask, dtype=np.int64))
+    def ranges(self, start: Ints, end: Ints) -> _Ranges:
+        """What ranges of all events are of these."""
+        first, last = (start, end) if self.mask is None else (self._counts[start], self._counts[end])
+        present = last > first
+        at = np.flatnonzero(present)
+        return _Ranges(present, at, first[at], last[at])
 
     @cached_property
     def times(self) -> Ints:
         """Their times."""
-        return self._events.time if self._mask is None else self._events.time[self._mask]
+        return self._events.time if self.mask is None else self._events.time[self.mask]
 
     @cached_property
-    def values(self) -> Ints:
-        """Their values of the field."""
-        assert self._field is not None
-        return self._field.values if self._mask is None else self._field.values[self._mask]
+    def _counts(self) -> Ints:
+        return _prefix(np.asarray(self.mask, dtype=np.int64))
 
-    @cached_property
-    def texts(self) -> Sequence[str] | None:
-        """What the values stand for, if for texts."""
-        return None if self._field is None else self._field.texts
 
-    @cached_property
-    def _halves(self) -> tuple[Ints, Ints] | None:
-        """Prefix sums of the upper and the lower halves of the values, where whole sums might not fit 64 bits."""
-        largest = max(int(self.values.max()), -int(self.values.min())) if len(self.values) else 0
-        return None if largest * len(self.values) <= INT64_MAX else (_prefix(self.values >> 32), _prefix(self.values & 0xFFFFFFFF))
+class _Numbers:
+    """Values of one field of chosen events."""
 
-    @cached_property
-    def _sums(self) -> Ints:
-        return _prefix(self.values)
+    def __init__(self, field: Field, mask: Mask | None) -> None:
+        self.values = field.values if mask is None else field.values[mask]
+        self.texts = field.texts
 
     def total(self, start: Ints, end: Ints) -> Ints:
         """Exact sums of ranges, saturating at ±(2⁶³ − 1)."""
@@ -245,15 +111,6 @@ class _Chosen:
         whole = np.where(upper > 2**31 - 1, INT64_MAX, np.where(upper < -(2**31), -INT64_MAX, whole))
         return np.maximum(whole, -INT64_MAX)
 
-    @cached_property
-    def _previous(self) -> Ints:
-        """For each value the position of the one before it that is equal, of whatever entity; −1 for the first."""
-        order = np.argsort(self.values, kind="stable")
-        ordered = self.values[order]
-        previous = np.full(len(order), -1, np.int64)
-        previous[order[1:]] = np.where(ordered[1:] == ordered[:-1], order[:-1], -1)
-        return previous
-
     def distinct(self, start: Ints, end: Ints) -> Ints:
         """How many different values ranges hold: those that have no equal one before them in the range."""
         found = np.zeros(len(start), np.int64)
@@ -262,78 +119,121 @@ class _Chosen:
             found[at] = np.bincount(owner, self._previous[positions] < start[at][owner], minlength=len(at)).astype(np.int64)
         return found
 
+    @cached_property
+    def _sums(self) -> Ints:
+        return _prefix(self.values)
+
+    @cached_property
+    def _halves(self) -> tuple[Ints, Ints] | None:
+        """Prefix sums of the upper and the lower halves of the values, where whole sums might not fit 64 bits."""
+        largest = max(int(self.values.max()), -int(self.values.min())) if len(self.values) else 0
+        return None if largest * len(self.values) <= INT64_MAX else (_prefix(self.values >> 32), _prefix(self.values & 0xFFFFFFFF))
+
+    @cached_property
+    def _previous(self) -> Ints:
+        """For each value the position of the one before it that is equal, of whatever entity; −1 for the first."""
+        order = np.argsort(self.values, kind="stable")
+        in_order = self.values[order]
+        previous = np.full(len(order), -1, np.int64)
+        previous[order[1:]] = np.where(in_order[1:] == in_order[:-1], order[:-1], -1)
+        return previous
+
+
+class _Evaluation:
+    """The features of rows that saw all of their entities' past; what features share is computed once."""
+
+    def __init__(self, past: _Past, rows: Rows) -> None:
+        self._past = past
+        self._rows = rows
+        self._chosen: dict[tuple[tuple[Where, ...], str | None], _Chosen] = {}
+        self._numbers: dict[tuple[tuple[Where, ...], str], _Numbers] = {}
+        self._starts: dict[int, Ints] = {}
+        self._end = past.before(rows, rows.moment)
+        self._covered: dict[tuple[_Chosen, int], _Ranges] = {}
+
+    def latest(self, feature: Attribute) -> Values:
+        """An attribute."""
+        events = self._past.events
+        field = events.fields[feature.field]
+        first, end = self._past.first(self._rows), self._past.before(self._rows, self._rows.moment + 1)
+        there = np.flatnonzero(end > first)
+        at = end[there] - 1
+        found = Values.blank(len(end))
+        found.numbers[there] = _coded(field.values[at], field.texts, feature.categories)
+        found.present[there] = True if field.present is None else field.present[at]
+        found.newest[there] = events.time[at]
+        return found
+
+    def aggregate(self, feature: Aggregate) -> Values:
+        """An aggregate."""
+        chosen = self._choose(feature.where, feature.field)
+        covered = self._cover(chosen, feature.window_us)
+        found = Values(np.zeros(len(covered.present)), covered.present, np.zeros(len(covered.present), np.int64))
+        if feature.max_age_us is not None or feature.aggregate == "seconds_since_last":
+            found.newest[covered.at] = chosen.times[covered.last - 1]
+        match feature.aggregate:
+            case "count":
+                found.numbers[covered.at] = covered.last - covered.first
+            case "seconds_since_last":
+                found.numbers[covered.at] = (self._rows.moment - found.newest)[covered.at] / 1e6
+            case _:
+                assert feature.field is not None
+                found.numbers[covered.at] = _reduce(self._numbers_of(feature.where, feature.field, chosen), feature, covered)
+        return found
+
+    def _cover(self, chosen: _Chosen, window_us: int) -> _Ranges:
+        if window_us not in self._starts:
+            self._starts[window_us] = self._past.before(self._rows, _window_starts(self._rows.moment, window_us))
+        if (chosen, window_us) not in self._covered:
+            self._covered[chosen, window_us] = chosen.ranges(self._starts[window_us], self._end)
+        return self._covered[chosen, window_us]
+
+    def _choose(self, where: tuple[Where, ...], name: str | None) -> _Chosen:
+        fields = self._past.events.fields
+        there = None if name is None else fields[name].present
+        key = (where, None if there is None else name)
+        if key not in self._chosen:
+            mask = there
+            for condition in where:
+                passes = _passes(fields[condition.field], condition)
+                mask = passes if mask is None else mask & passes
+            self._chosen[key] = _Chosen(self._past.events, mask)
+        return self._chosen[key]
+
+    def _numbers_of(self, where: tuple[Where, ...], name: str, chosen: _Chosen) -> _Numbers:
+        if (where, name) not in self._numbers:
+            self._numbers[where, name] = _Numbers(self._past.events.fields[name], chosen.mask)
+        return self._numbers[where, name]
+
+
+def _reduce(numbers: _Numbers, feature: Aggregate, covered: _Ranges) -> Floats:
+    first, last = covered.first, covered.last
+    match feature.aggregate:
+        case "sum":
+            return numbers.total(first, last).astype(np.float64)
+        case "mean":
+            return numbers.total(first, last).astype(np.float64) / (last - first).astype(np.float64)
+        case "min":
+            return _extreme(numbers.values, first, last, np.minimum).astype(np.float64)
+        case "max":
+            return _extreme(numbers.values, first, last, np.maximum).astype(np.float64)
+        case "first":
+            return _coded(numbers.values[first], numbers.texts, feature.categories)
+        case "last":
+            return _coded(numbers.values[last - 1], numbers.texts, feature.categories)
+        case _:
+            return numbers.distinct(first, last).astype(np.float64)
+
 
 def _evaluate(past: _Past, rows: Rows, features: Sequence[Aggregate | Attribute]) -> dict[str, Values]:
-    chosen: dict[tuple[tuple[Where, ...], str | None], _Chosen] = {}
-    starts: dict[int, Ints] = {}
-    end = past.before(rows, rows.moment)
-    found = {}
-    for feature in features:
-        if isinstance(feature, Attribute):
-            found[feature.name] = _latest(past, rows, feature)
-            continue
-        if feature.window_us not in starts:
-            starts[feature.window_us] = past.before(rows, _window_starts(rows.moment, feature.window_us))
-        key = (feature.where, feature.field)
-        if key not in chosen:
-            chosen[key] = _Chosen(past, *key)
-        found[feature.name] = _aggregate(chosen[key], feature, rows.moment, starts[feature.window_us], end)
-    return found
+    whole = _Evaluation(past, rows)
+    return {one.name: whole.aggregate(one) if isinstance(one, Aggregate) else whole.latest(one) for one in features}
 
 
 def _window_starts(moment: Ints, window_us: int) -> Ints:
     hop = hop_us(window_us)
     starts: Ints = (moment - window_us) // hop * hop
     return starts
-
-
-def _latest(past: _Past, rows: Rows, feature: Attribute) -> Values:
-    field = past.events.fields[feature.field]
-    first, end = past.first(rows), past.before(rows, rows.moment + 1)
-    there = np.flatnonzero(end > first)
-    at = end[there] - 1
-    found = Values.blank(len(end))
-    found.numbers[there] = _coded(field.values[at], field.texts, feature.categories)
-    found.present[there] = True if field.present is None else field.present[at]
-    found.newest[there] = past.events.time[at]
-    return found
-
-
-def _aggregate(chosen: _Chosen, feature: Aggregate, moment: Ints, start: Ints, end: Ints) -> Values:
-    first, last = chosen.narrow(start), chosen.narrow(end)
-    count = last - first
-    present = count > 0
-    at = slice(None) if present.all() else np.flatnonzero(present)
-    first, last, count = first[at], last[at], count[at]
-    newest = chosen.times[last - 1]
-    numbers = _number(chosen, feature, moment[at], first, last, count, newest)
-    if isinstance(at, slice):
-        return Values(numbers, present, newest)
-    whole = Values(np.zeros(len(present)), present, np.zeros(len(present), np.int64))
-    whole.numbers[at], whole.newest[at] = numbers, newest
-    return whole
-
-
-def _number(chosen: _Chosen, feature: Aggregate, moment: Ints, first: Ints, last: Ints, count: Ints, newest: Ints) -> Floats:
-    match feature.aggregate:
-        case "count":
-            return count.astype(np.float64)
-        case "sum":
-            return chosen.total(first, last).astype(np.float64)
-        case "mean":
-            return chosen.total(first, last).astype(np.float64) / count.astype(np.float64)
-        case "min":
-            return _extreme(chosen.values, first, last, np.minimum).astype(np.float64)
-        case "max":
-            return _extreme(chosen.values, first, last, np.maximum).astype(np.float64)
-        case "first":
-            return _coded(chosen.values[first], chosen.texts, feature.categories)
-        case "last":
-            return _coded(chosen.values[last - 1], chosen.texts, feature.categories)
-        case "distinct":
-            return chosen.distinct(first, last).astype(np.float64)
-        case "seconds_since_last":
-            return (moment - newest).astype(np.float64) / 1e6
 
 
 def _extreme(values: Ints, first: Ints, last: Ints, pick: "np.ufunc") -> Ints:
@@ -393,7 +293,7 @@ def _disturbed(past: _Past, rows: Rows, features: Sequence[Aggregate | Attribute
     for stamps, rows_of, limit in _judged(past.events, rows):
         if stamps is past.events.ingested and not (stamps > past.events.time).any():
             continue
-        keys = _Keys(past.events.entity, stamps)
+        keys = Keys(past.events.entity, stamps)
         newest = np.maximum.accumulate(keys.keys)
         at = np.flatnonzero(rows_of & (end > 0))
         hidden[at] = newest[end[at] - 1] >= keys.pack(rows.entity[at], limit[at] + 1)

@@ -17,11 +17,12 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import ArrayType, BooleanType, DataType, DoubleType, LongType, StringType, StructField, StructType
 
 from contracts.events import EventSchema, FieldType
+from features.columns import Events, Field, Ints, Values
 from features.definitions import FeatureSet
 from features.rows import finish
 from features.scan import Scan, scans
 from features.spine import build_spine, check_counts
-from features.windows import Events, Field, Ints, Values, evaluate
+from features.windows import evaluate
 from spark_jobs.session import build_session
 from storage.files import write_atomically
 

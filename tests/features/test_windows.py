@@ -7,8 +7,9 @@ import pytest
 
 from contracts.events import INT64_MAX
 from features import windows
+from features.columns import Events, Field, Ints, Rows, Values
 from features.definitions import Aggregate, AggregateKind, Window
-from features.windows import Events, Field, Ints, Rows, evaluate
+from features.windows import evaluate
 
 MINUTE = Window.minutes(1)
 DAY = Window.days(1)
@@ -36,7 +37,7 @@ def rows(entity: Ints, moment: Ints, seen: int = -1) -> Rows:
     return Rows.build(entity, moment, np.full(len(entity), seen))
 
 
-def numbers(found: dict[str, windows.Values]) -> dict[str, list[float | None]]:
+def numbers(found: dict[str, Values]) -> dict[str, list[float | None]]:
     return {
         name: [float(number) if there else None for number, there in zip(values.numbers, values.present, strict=True)]
         for name, values in found.items()

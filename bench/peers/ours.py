@@ -1,0 +1,16 @@
+"""Offerloop itself, as the same kind of job as its peers; from tiles where they are named."""
+
+from bench.history import SCHEMA, features
+from bench.peers.job import Job, main
+from features import point_in_time
+from features.tiles import Tiles
+
+
+def compute(job: Job) -> None:
+    """As its users run it."""
+    tiles = None if job.tiles is None else Tiles(job.tiles)
+    point_in_time.compute(job.events, job.spine, features(), SCHEMA, job.out, job.memory, tiles=tiles)
+
+
+if __name__ == "__main__":
+    main(compute)
