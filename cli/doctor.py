@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import psutil
@@ -23,6 +24,9 @@ from services import ports
 from services.state import supervisor
 from storage.installation import open_installation
 from storage.layout import Layout
+
+if TYPE_CHECKING:
+    from use_cases.definition import AttributeSource, UseCase
 
 LEAST_DISK = 5 * 2**30
 LEAST_MEMORY = 4 * 2**30
@@ -154,6 +158,32 @@ def _state(settings: Settings) -> Iterator[Finding]:
         yield Finding("installation", True, f"{found.installation_id}{', simulated' if found.simulated else ''}")
 
 
+def _use_cases(settings: Settings) -> Iterator[Finding]:
+    from use_cases.definition import load
+
+    for name in settings.use_cases:
+        try:
+            use_case = load(name)
+        except OfferloopError as error:
+            yield Finding(f"use case {name}", False, str(error), "see above")
+            continue
+        yield Finding(f"use case {name}", True, f"{len(use_case.feature_set.names)} features")
+        for source in use_case.attribute_sources:
+            yield _attributes(settings, use_case, source)
+
+
+def _attributes(settings: Settings, use_case: "UseCase", source: "AttributeSource") -> Finding:
+    from flows.sources import locate, rows
+
+    name = f"attributes {source.name} of {use_case.name}"
+    try:
+        place = locate(source, settings.attribute_sources)
+        next(rows(source, use_case.schema.types[source.name].fields, place, since_us=2**53), None)
+    except OfferloopError as error:
+        return Finding(name, False, str(error), "without it, its features are missing", needed=False)
+    return Finding(name, True, str(place))
+
+
 def _installed(name: str) -> bool:
     try:
         version(name)
@@ -172,4 +202,5 @@ LOOKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _files,
     _ports,
     _state,
+    _use_cases,
 )

@@ -1,11 +1,13 @@
 import json
 import socket
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from storage.layout import Layout
-from tests.cli.conftest import Run
+from tests.cli.conftest import USE_CASE, Run
+from tests.flows.customers import customer, in_sqlite
 
 
 @pytest.fixture(autouse=True)
@@ -44,3 +46,22 @@ def test_an_installation_of_another_kind_is_named(run: Run, layout: Layout, monk
     assert findings(run)["installation"]["ok"] is True
     monkeypatch.setenv("OFFERLOOP_CLOCK__SCALE", "60")
     assert "never becomes a real one" in str(findings(run)["installation"]["found"])
+
+
+def test_an_attribute_table_is_looked_at_and_is_no_need(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    name = f"attributes customer of {USE_CASE}"
+    assert (findings(run)[name]["ok"], findings(run)[name]["needed"]) == (False, False)
+    in_sqlite(tmp_path / "customers.sqlite", customer("a", 1))
+    monkeypatch.setenv("OFFERLOOP_ATTRIBUTE_SOURCES__CUSTOMER", str(tmp_path / "customers.sqlite"))
+    assert findings(run)[name]["ok"] is True
+    with sqlite3.connect(tmp_path / "customers.sqlite") as connection:
+        connection.execute("ALTER TABLE customers DROP COLUMN newbie")
+    connection.close()
+    assert "no such column: newbie" in str(findings(run)[name]["found"])
+
+
+def test_a_use_case_that_is_wrong_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert findings(run)[f"use case {USE_CASE}"]["found"] == "7 features"
+    monkeypatch.setenv("OFFERLOOP_USE_CASES", "nothing_like_it")
+    assert run("doctor").code == 1
+    assert "is not known" in str(findings(run)["use case nothing_like_it"]["found"])
