@@ -1,10 +1,7 @@
 """The flow `features`: attribute tables become events, and every entity's features as of now become a table."""
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import polars as pl
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
@@ -12,8 +9,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from contracts.settings import Settings
-from contracts.tables import EVENTS
-from features.point_in_time import compute
+from features.latest import materialize
 from flows.attributes import take_in
 from flows.drained import drain
 from flows.place import Place, open_place
@@ -44,16 +40,10 @@ def read_attributes(settings: Settings, use_case: UseCase) -> int:
 @task(name="Compute every entity's features", cache_policy=NO_CACHE)
 def write_table(place: Place, use_case: UseCase) -> int:
     """The features of all entities as of now, as they are known now, into Parquet; how many entities."""
-    files = place.tables.files(use_case.name, EVENTS)
-    if not files:
-        return 0
-    with TemporaryDirectory(prefix="offerloop-features-") as folder:
-        spine = Path(folder) / "spine.parquet"
-        entities = pl.scan_parquet(files).select("entity_id").unique().sort("entity_id")
-        named = entities.select(row_id="entity_id", entity_id="entity_id", moment=pl.lit(place.clock.now_us(), dtype=pl.Int64))
-        named.collect().write_parquet(spine)
-        out = place.layout.features / use_case.name / "latest.parquet"
-        return compute(files, spine, use_case.feature_set, use_case.schema, out, place.settings.store.duckdb_memory)
+    folder, memory = place.layout.features / use_case.name, place.settings.store.duckdb_memory
+    done = materialize(place.tables, use_case.schema, use_case.feature_set, folder, place.clock.now_us(), memory)
+    print(f"{done.days} days of events laid out")
+    return done.entities
 
 
 @flow(name="features", flow_run_name="features {use_case}", log_prints=True)

@@ -10,6 +10,7 @@ COMMANDS = {
     "preview": ("cli.features.preview", "The values of one entity, now or at a moment."),
     "profile": ("cli.features.profile", "How values are distributed in logged decisions, and how they drift."),
     "parity": ("cli.features.parity", "Compute logged features again with DuckDB and Spark, and compare the bits."),
+    "materialize": ("cli.features.materialize", "Bring tiles up to date, and write the table of every entity's features."),
     "rebuild": ("cli.features.rebuild", "Make online states anew from the tables, as after damage."),
     "lineage": ("cli.features.lineage", "From sources to releases: what is made of what."),
     "docs": ("cli.features.docs", "The page of documentation of a use case's features."),

@@ -13,6 +13,7 @@ from cli.stores import drained
 from contracts.errors import NotFound
 from contracts.settings import Settings
 from contracts.tables import DECISIONS
+from features.latest import latest_of
 from features.profile import FeatureProfile, Period, logged_rows, profile
 from serving.messages import time_us
 from storage.files import write_bytes
@@ -21,7 +22,7 @@ from use_cases.definition import UseCase, load
 
 @click.command("profile")
 @click.argument("use_case")
-@click.option("--latest", is_flag=True, help="Every entity as the flow `features` found it last, instead of logged decisions.")
+@click.option("--latest", is_flag=True, help="Every entity as it was materialized last, instead of logged decisions.")
 @click.option("--by", type=click.Choice(["day", "week"]), default="day", show_default=True, help="The periods that are compared for drift.")
 @click.option("--since", help="Only decisions from a moment on, such as 2026-01-31T12:00:00Z.")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with plots there, too.")
@@ -54,12 +55,12 @@ def _logged(settings: Settings, use_case: UseCase, since: str | None) -> pl.Data
 
 
 def _latest(settings: Settings, use_case: UseCase) -> pl.DataFrame:
-    file = layout_of(settings).features / use_case.name / "latest.parquet"
+    file = latest_of(layout_of(settings).features / use_case.name)
     if not file.exists():
-        raise NotFound("table of all features", f"{file}; the flow `features` writes it")
+        raise NotFound("table of all features", f"{file}; `offerloop features materialize {use_case.name}` writes it")
     rows = pl.read_parquet(file)
     if missing := [name for name in use_case.feature_set.names if name not in rows.columns]:
-        raise NotFound("column of the table of all features", f"{missing[0]}; the flow `features` writes it anew")
+        raise NotFound("column of the table of all features", f"{missing[0]}; `offerloop features materialize {use_case.name}` writes it")
     return rows
 
 

@@ -161,16 +161,25 @@ def test_a_profile_is_of_what_decisions_logged(run: Run, layout: Layout, tmp_pat
 
 
 def test_a_profile_may_be_of_the_table_of_all_entities(run: Run, layout: Layout) -> None:
-    assert "the flow `features` writes it" in run("features", "profile", USE_CASE, "--latest").err
-    names = load(USE_CASE).feature_set.names
-    folder = layout.features / USE_CASE
-    folder.mkdir(parents=True)
-    rows = {"row_id": ["a", "b"]} | {name: [1.0, 2.0] for name in names} | {"missing": [[], ["recency"]]}
-    pl.DataFrame(rows, schema_overrides={"missing": pl.List(pl.String)}).write_parquet(folder / "latest.parquet")
+    assert "`offerloop features materialize email_promotion` writes it" in run("features", "profile", USE_CASE, "--latest").err
+    accept(layout, "e-9")
+    assert "features of 2 entities" in run("features", "materialize", USE_CASE).out
     found = json.loads(run("features", "profile", USE_CASE, "--latest", "--json").out)
-    assert [(one["name"], one["missing"], one["periods"]) for one in found[:2]] == [("recency", 0.5, []), ("history", 0.0, [])]
-    pl.DataFrame({"row_id": ["a"], "missing": [[]]}).write_parquet(folder / "latest.parquet")
-    assert "`recency; the flow" in run("features", "profile", USE_CASE, "--latest").err
+    assert [(one["name"], one["rows"], one["missing"], one["periods"]) for one in found[:1]] == [("recency", 2, 0.5, [])]
+    file = layout.features / USE_CASE / "latest.parquet"
+    pl.read_parquet(file).drop("recency").write_parquet(file)
+    assert "`recency; `offerloop features materialize" in run("features", "profile", USE_CASE, "--latest").err
+
+
+def test_materialized_features_are_those_of_now_and_can_be_written_again(run: Run, layout: Layout) -> None:
+    accept(layout, "e-9")
+    done = json.loads(run("features", "materialize", USE_CASE, "--json").out)
+    assert (done["days"], done["entities"]) == (1, 2)
+    row = pl.read_parquet(done["file"]).filter(pl.col("row_id") == "e-9").row(0, named=True)
+    online = json.loads(run("features", "preview", USE_CASE, "--entity", "e-9", "--json").out)["features"]
+    assert {one["feature"]: one["value"] for one in online} == {name: row[name] for name in load(USE_CASE).feature_set.names}
+    accept(layout, "e-10")
+    assert json.loads(run("features", "materialize", USE_CASE, "--json").out)["entities"] == 3
 
 
 def test_what_was_logged_is_what_the_tables_say(run: Run, layout: Layout) -> None:
