@@ -8,7 +8,13 @@ from collections.abc import Mapping, Sequence
 from bench.rows import Figure, Measure, Measurement, RowNotMeasured
 from contracts.errors import OfferloopError
 
-MEASURED: Mapping[str, str] = {"P1": "bench.point_in_time", "P14": "bench.start", "Q3": "bench.hillstrom"}
+MEASURED: Mapping[str, str] = {
+    "P1": "bench.point_in_time",
+    "P5": "bench.online",
+    "P6": "bench.freshness",
+    "P14": "bench.start",
+    "Q3": "bench.hillstrom",
+}
 """The rows that can be measured, each by the function `measure` of a module."""
 
 USAGE = "usage: make target ROW=P14 [ARGS=…], or make bench for every row that can be measured"

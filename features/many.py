@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from contracts.records import FieldValue
 from features.definitions import FeatureRow
 from features.plan import Plan, request_value
-from features.ready import AGELESS, MISSING, REPLACED, STALE
+from features.ready import AGELESS, MISSING, REPLACED, ROW, STALE
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +52,7 @@ class FeatureRows:
     ) -> "FeatureRows":
         """What encoded rows that hold at a moment say, with what moves filled in."""
         count = len(plan.names)
-        table = np.frombuffer(b"".join(rows), _layout(count, len(plan.sources)))
+        table = np.frombuffer(b"".join(rows), _layout(count, plan.parts))
         values, flags = table["values"].copy(), table["flags"]
         ageless = (flags & AGELESS) != 0
         ages = np.where(ageless, -1, at_us - table["times"])
@@ -88,12 +88,13 @@ def _fill(
 
 
 @cache
-def _layout(count: int, sources: int) -> np.dtype[Any]:
+def _layout(count: int, parts: int) -> np.dtype[Any]:
+    first = ROW.size + 8 * parts
     return np.dtype(
         {
             "names": ["values", "times", "flags"],
             "formats": [("<f8", (count,)), ("<i8", (count,)), ("u1", (count,))],
-            "offsets": [32 + 8 * sources, 32 + 8 * (sources + count), 32 + 8 * (sources + 2 * count)],
-            "itemsize": 32 + 8 * (sources + 2 * count) + count + -count % 8,
+            "offsets": [first, first + 8 * count, first + 16 * count],
+            "itemsize": first + 17 * count + -count % 8,
         }
     )

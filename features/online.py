@@ -88,23 +88,13 @@ class OnlineFeatures:
         plan = self._plans.get(feature_set.digest) or self._plan(feature_set)
         if state is None:
             return ready.finish(plan, ready.make(plan, states.EMPTY, at_us), 0, at_us, context, 0)
-        # why: what `states.head` does, without the call, since this is most of what a read costs
-        try:
-            checksum, version, count, length, _, seq, _ = _unpack_head(state)
-        except struct.error as error:
-            raise states.damaged() from error
-        if version != states.STATE_FORMAT or _checksum(memoryview(state)[4:length]) != checksum:
-            states.head(state)
-            raise states.damaged()
-        start = states.HEAD.size
-        for _ in range(count):
-            key, since_us, until_us, _, _, size = _unpack_row(state, start)
-            if key == plan.key:
-                if since_us <= at_us < until_us:
-                    return ready.finish(plan, state, start, at_us, context, seq)
-                break
-            start += size
-        return ready.finish(plan, ready.make(plan, states.decode(state), at_us), 0, at_us, context, seq)
+        if len(state) >= _FIRST.size:
+            # why: the common case without a call, since calls are most of what such a read costs
+            checksum, version, _, length, _, seq, _, key, since_us, until_us, _, _, _ = _unpack_first(state)
+            if key == plan.key and since_us <= at_us < until_us and _checksum(state[4:length]) == checksum and version == _FORMAT:
+                return ready.finish(plan, state, _ROWS, at_us, context, seq)
+        row, seq = self._row_at(plan, state, at_us)
+        return ready.finish(plan, row, 0, at_us, context, seq)
 
     def read_many(
         self,
@@ -119,34 +109,23 @@ class OnlineFeatures:
             DataRefused: the bytes that were looked at are damaged.
         """
         plan = self._plans.get(feature_set.digest) or self._plan(feature_set)
-        head, own = states.HEAD.size, plan.key
+        own, nothing = plan.key, b""
         rows: list[bytes] = []
         seqs: list[int] = []
-        nothing = b""
         for state in found:
+            if state is not None and len(state) >= _FIRST.size:
+                checksum, version, _, length, _, seq, _, key, since_us, until_us, _, _, size = _unpack_first(state)
+                if key == own and since_us <= at_us < until_us and _checksum(state[4:length]) == checksum and version == _FORMAT:
+                    rows.append(state[_ROWS : _ROWS + size])
+                    seqs.append(seq)
+                    continue
             if state is None:
-                nothing = nothing or ready.make(plan, states.EMPTY, at_us)
-                rows.append(nothing)
-                seqs.append(0)
-                continue
-            try:
-                checksum, version, count, length, _, seq, _ = _unpack_head(state)
-            except struct.error as error:
-                raise states.damaged() from error
-            if version != states.STATE_FORMAT or _checksum(memoryview(state)[4:length]) != checksum:
-                states.head(state)
-                raise states.damaged()
+                row, seq = nothing or ready.make(plan, states.EMPTY, at_us), 0
+                nothing = row
+            else:
+                row, seq = self._row_at(plan, state, at_us)
+            rows.append(row)
             seqs.append(seq)
-            start = head
-            for _ in range(count):
-                key, since_us, until_us, _, _, size = _unpack_row(state, start)
-                if key == own:
-                    if since_us <= at_us < until_us:
-                        rows.append(state[start : start + size])
-                    break
-                start += size
-            if len(rows) < len(seqs):
-                rows.append(ready.make(plan, states.decode(state), at_us))
         return FeatureRows.of(plan, rows, seqs, at_us, contexts)
 
     def last_times(self, state: bytes | None, type_name: str, field: str, at_us: int) -> Mapping[str, int]:
@@ -191,6 +170,18 @@ class OnlineFeatures:
         rows = tuple([ready.make(plan, state, at_us) for plan in self._ready.values()])
         return states.encode(states.EntityState(state.seq, state.ingested_us, state.types, rows))
 
+    def _row_at(self, plan: Plan, state: bytes, at_us: int) -> tuple[bytes, int]:
+        """The row of a state that holds at a moment, and its `seq`: what is kept ready, as far as it holds, the rest made anew."""
+        _, _, seq, _ = states.head(state)
+        before = ready.split(state).get(plan.key)
+        if before is not None:
+            _, since_us, until_us, *_ = ready.ROW.unpack_from(before)
+            if since_us > at_us:
+                before = None
+            elif at_us < until_us:
+                return bytes(before), seq
+        return ready.make(plan, states.decode(state), at_us, before), seq
+
     def _row(self, plan: Plan, state: states.EntityState, at_us: int, before: memoryview | None, event: Event) -> bytes:
         if before is not None:
             at_us = max(at_us, ready.ROW.unpack_from(before)[1])
@@ -203,7 +194,9 @@ class OnlineFeatures:
         return plan
 
 
-_unpack_head = states.HEAD.unpack_from
-_unpack_row = ready.ROW.unpack_from
+_FIRST = struct.Struct(states.HEAD.format + ready.ROW.format.removeprefix("<"))
+_ROWS = states.HEAD.size
+_FORMAT = states.STATE_FORMAT
+_unpack_first = _FIRST.unpack_from
 _checksum = zlib.crc32
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode

@@ -4,6 +4,7 @@ import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -41,13 +42,29 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class WindowPlan:
-    """The aggregates over one window of one filter: those of a field's values, and those that need the times alone."""
+    """The aggregates over one window of one filter: those of a field's values, and those that need the times alone.
 
+    Attributes:
+        number: among the parts of the plan, each of which holds until a moment of its own.
+        positions: of its features.
+    """
+
+    number: int
+    positions: Sequence[int]
     window_us: int
     hop_us: int
     values: Sequence[tuple[Output, Callable[[Sequence[Any]], Any]]]
     counts: Sequence[Output]
     recencies: Sequence[Output]
+
+
+@dataclass(frozen=True, slots=True)
+class LatestPlan:
+    """The attributes that are read from the latest event of a type; `number` and `positions` as in `WindowPlan`."""
+
+    number: int
+    positions: Sequence[int]
+    outputs: Sequence[Output]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,38 +77,27 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class FilterPlan:
-    """The windows over the events of one type that pass one filter."""
-
-    conditions: Sequence[Condition]
-    longest_us: int
-    windows: Sequence[WindowPlan]
-
-
-@dataclass(frozen=True, slots=True)
 class SourcePlan:
-    """What is read from the events of one type that pass one filter, or from the latest of them; and the places of what comes of it."""
+    """All that is read from the events of one type that pass all conditions."""
 
     type: str
-    filter: FilterPlan | None
-    attributes: Sequence[Output]
-    positions: Sequence[int]
+    conditions: Sequence[Condition]
+    windows: Sequence[WindowPlan]
+    latest: LatestPlan | None
 
     def passes(self, event: Event) -> bool:
         """Whether an event can change what is read."""
-        if event.type != self.type:
-            return False
-        return self.filter is None or all(condition.test(event.fields.get(condition.field)) for condition in self.filter.conditions)
+        return event.type == self.type and all(condition.test(event.fields.get(condition.field)) for condition in self.conditions)
 
 
 @dataclass(frozen=True, slots=True)
 class DerivedPlan:
-    """A derived feature: its place, its function, its inputs' places, the sources that it follows from, by number."""
+    """A derived feature: its place, its function, its inputs' places, the parts of the plan that it follows from, by number."""
 
     position: int
     function: Function
     inputs: Sequence[int]
-    sources: frozenset[int]
+    parts: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,7 @@ class Plan:
     Attributes:
         key: eight bytes of the set's digest.
         names, defaults: in the set's order.
+        parts: how many windows and attribute rows `sources` have in all.
         recencies: places of `seconds_since_last`, which change with the moment alone.
         settled: derived features that follow from stored values; `live` ones follow from a request or a recency, too.
         patterns: what flags of a row mean, as they were seen; see `features.ready`.
@@ -109,6 +116,7 @@ class Plan:
     key: bytes
     names: tuple[str, ...]
     defaults: Sequence[float]
+    parts: int
     sources: Sequence[SourcePlan]
     recencies: Sequence[int]
     requests: Sequence[tuple[int, Request]]
@@ -121,7 +129,7 @@ class Plan:
 class Pattern:
     """What the flags of a row mean: places without an age, recencies to be filled in, names of what is missing and of what is stale."""
 
-    ageless: Sequence[int]
+    ageless: NDArray[np.intp] | None
     recencies: Sequence[int]
     missing: tuple[str, ...]
     stale: tuple[str, ...]
@@ -137,13 +145,17 @@ def prepare(feature_set: FeatureSet) -> Plan:
             requests.append((position, feature))
         if isinstance(feature, Aggregate) and feature.aggregate == "seconds_since_last":
             recencies.append(position)
-    plans = _sources(feature_set, positions)
-    settled, live = _derived(feature_set, plans, {*recencies, *(position for position, _ in requests)})
+    sources = _sources(feature_set, positions)
+    parts: list[WindowPlan | LatestPlan] = [part for source in sources for part in source.windows]
+    parts += [source.latest for source in sources if source.latest is not None]
+    behind = {position: frozenset((part.number,)) for part in parts for position in part.positions}
+    settled, live = _derived(feature_set, behind, {*recencies, *(position for position, _ in requests)})
     return Plan(
         key=bytes.fromhex(feature_set.digest[:16]),
         names=feature_set.names,
         defaults=[float(feature.default) + 0.0 for feature in feature_set.features],
-        sources=plans,
+        parts=len(parts),
+        sources=sources,
         recencies=recencies,
         requests=requests,
         settled=settled,
@@ -168,9 +180,8 @@ def _code(categories: Sequence[str], value: str) -> float:
     return float(categories.index(value)) if value in categories else UNKNOWN_CATEGORY
 
 
-def _derived(feature_set: FeatureSet, sources: Sequence[SourcePlan], moving: set[int]) -> tuple[list[DerivedPlan], list[DerivedPlan]]:
+def _derived(feature_set: FeatureSet, behind: dict[int, frozenset[int]], moving: set[int]) -> tuple[list[DerivedPlan], list[DerivedPlan]]:
     positions = {name: position for position, name in enumerate(feature_set.names)}
-    behind = {position: frozenset((number,)) for number, source in enumerate(sources) for position in source.positions}
     settled: list[DerivedPlan] = []
     live: list[DerivedPlan] = []
     for position, feature in enumerate(feature_set.features):
@@ -187,41 +198,37 @@ def _derived(feature_set: FeatureSet, sources: Sequence[SourcePlan], moving: set
 
 
 def _sources(feature_set: FeatureSet, positions: Mapping[str, int]) -> list[SourcePlan]:
-    filters: dict[tuple[str, tuple[Where, ...]], list[Aggregate]] = {}
+    filters: dict[tuple[str, tuple[Where, ...]], dict[int, list[Aggregate]]] = {}
     attributes: dict[str, list[Attribute]] = {}
     for feature in feature_set.features:
         if isinstance(feature, Attribute):
             attributes.setdefault(feature.source, []).append(feature)
         if isinstance(feature, Aggregate):
-            filters.setdefault((feature.source, feature.where), []).append(feature)
+            filters.setdefault((feature.source, feature.where), {}).setdefault(feature.window_us, []).append(feature)
+    numbers = count()
     counted = [
-        SourcePlan(name, _filter(where, members, positions), (), [positions[feature.name] for feature in members])
-        for (name, where), members in filters.items()
+        SourcePlan(
+            name,
+            [Condition(condition.field, _test(condition), _passing(condition)) for condition in where],
+            [_window(next(numbers), window_us, members, positions) for window_us, members in windows.items()],
+            None,
+        )
+        for (name, where), windows in filters.items()
     ]
-    latest = [
-        SourcePlan(name, None, [_output(feature, positions) for feature in found], [positions[feature.name] for feature in found])
-        for name, found in attributes.items()
-    ]
+    latest = []
+    for name, members in attributes.items():
+        outputs = [_output(feature, positions) for feature in members]
+        latest.append(SourcePlan(name, (), (), LatestPlan(next(numbers), [output.position for output in outputs], outputs)))
     return [*counted, *latest]
 
 
-def _filter(where: tuple[Where, ...], features: Sequence[Aggregate], positions: Mapping[str, int]) -> FilterPlan:
-    windows: dict[int, list[Aggregate]] = {}
-    for feature in features:
-        windows.setdefault(feature.window_us, []).append(feature)
-    return FilterPlan(
-        [Condition(condition.field, _test(condition), _passing(condition)) for condition in where],
-        max(windows),
-        [_window(window_us, members, positions) for window_us, members in windows.items()],
-    )
-
-
-def _window(window_us: int, features: Sequence[Aggregate], positions: Mapping[str, int]) -> WindowPlan:
+def _window(number: int, window_us: int, features: Sequence[Aggregate], positions: Mapping[str, int]) -> WindowPlan:
     outputs = {
         kind: [_output(feature, positions) for feature in features if feature.aggregate == kind] for kind in ("count", "seconds_since_last")
     }
     values = [(_output(feature, positions), _REDUCE[feature.aggregate]) for feature in features if feature.aggregate in _REDUCE]
-    return WindowPlan(window_us, hop_us(window_us), values, outputs["count"], outputs["seconds_since_last"])
+    own = [positions[feature.name] for feature in features]
+    return WindowPlan(number, own, window_us, hop_us(window_us), values, outputs["count"], outputs["seconds_since_last"])
 
 
 def _output(feature: Aggregate | Attribute, positions: Mapping[str, int]) -> Output:

@@ -4,8 +4,8 @@ A row holds for each feature its value, the time of the newest event behind it a
 feature `seconds_since_last` and what is derived from it or from the request move: those are filled in at the read. Everything else stays as
 it is until the oldest event of a window leaves it or a value gets too old, whichever comes first: `until`.
 
-    row = key of the feature set, as of, until, number of features and of sources, length; for each source its own until;
-          values; times; flags
+    row = key of the feature set, as of, until, number of features and of parts, length;
+          until for each part, which is a window or a row of attributes; values; times; flags
 """
 
 import math
@@ -23,7 +23,7 @@ from contracts.clock import DAY_US
 from contracts.events import INT64_MAX
 from contracts.records import Event, FieldValue
 from features.definitions import UNKNOWN_CATEGORY, FeatureRow
-from features.plan import LONG, Condition, FilterPlan, Output, Pattern, Plan, SourcePlan, request_value
+from features.plan import LONG, Condition, LatestPlan, Output, Pattern, Plan, WindowPlan, request_value
 from features.state import HEAD, EntityState, Rows
 
 ROW: Final = struct.Struct("<8sqqHHI")
@@ -79,33 +79,38 @@ def make(plan: Plan, state: EntityState, at_us: int, before: Bytes | None = None
         before: its row as of an earlier moment, if there is one; only what the event and moved windows touch is made anew.
         event: all that came in since `before`.
     """
-    count, number = len(plan.names), len(plan.sources)
-    layout = _layout(count, number)
+    count, parts = len(plan.names), plan.parts
+    layout = _layout(count, parts)
     if before is None:
         draft = _Draft(at_us, list(plan.defaults), [0] * count, bytearray((_NOTHING,)) * count)
-        untils = [at_us] * number
+        untils = [INT64_MAX] * parts
     else:
         found = layout.unpack(before)
-        values = 6 + number
+        values = 6 + parts
         untils = list(found[6:values])
         draft = _Draft(at_us, list(found[values : values + count]), list(found[values + count : values + 2 * count]), bytearray(found[-1]))
-    touched = set()
+    touched: set[int] = set()
     columns: dict[str, _Columns] = {}
-    for index, source in enumerate(plan.sources):
-        if before is not None and untils[index] > at_us and (event is None or not source.passes(event)):
-            continue
-        touched.add(index)
+    for source in plan.sources:
+        windows, latest = source.windows, source.latest
         if before is not None:
-            for position in source.positions:
-                draft.values[position], draft.times[position], draft.flags[position] = plan.defaults[position], 0, _NOTHING
-        draft.until_us = INT64_MAX
+            if event is None or not source.passes(event):
+                windows = [window for window in windows if untils[window.number] <= at_us]
+                latest = latest if latest is not None and untils[latest.number] <= at_us else None
+            for part in windows if latest is None else (latest,):
+                touched.add(part.number)
+                untils[part.number] = INT64_MAX
+                for position in part.positions:
+                    draft.values[position], draft.times[position], draft.flags[position] = plan.defaults[position], 0, _NOTHING
         rows = state.types.get(source.type)
-        if rows is not None:
+        if rows is not None and (windows or latest is not None):
             own = columns.get(source.type) or columns.setdefault(source.type, _Columns(rows))
-            _read_source(draft, source, own)
-        untils[index] = draft.until_us
+            if latest is not None:
+                untils[latest.number] = _read_latest(draft, latest, own)
+            if windows:
+                _read_windows(draft, source.conditions, windows, own, untils)
     for derived in plan.settled:
-        if before is None or not touched.isdisjoint(derived.sources):
+        if before is None or not touched.isdisjoint(derived.parts):
             position = derived.position
             value = derived.function(draft.values)
             known = [draft.times[place] for place in derived.inputs if not draft.flags[place] & AGELESS]
@@ -114,7 +119,7 @@ def make(plan: Plan, state: EntityState, at_us: int, before: Bytes | None = None
             draft.times[position] = min(known, default=0)
             draft.flags[position] = (0 if finite else MISSING) | (0 if known else AGELESS)
     until_us = min(untils, default=INT64_MAX)
-    return layout.pack(plan.key, at_us, until_us, count, number, layout.size, *untils, *draft.values, *draft.times, bytes(draft.flags))
+    return layout.pack(plan.key, at_us, until_us, count, parts, layout.size, *untils, *draft.values, *draft.times, bytes(draft.flags))
 
 
 def split(content: bytes) -> dict[bytes, memoryview]:
@@ -131,18 +136,18 @@ def split(content: bytes) -> dict[bytes, memoryview]:
 def finish(plan: Plan, content: bytes, start: int, at_us: int, context: Mapping[str, FieldValue], seq: int) -> FeatureRow:
     """The features at a moment for which the row that stands at byte `start` holds."""
     count = len(plan.names)
-    start += 32 + 8 * len(plan.sources)
+    start += ROW.size + 8 * plan.parts
     middle, end = start + 8 * count, start + 16 * count
     values = np.frombuffer(content, _FLOAT, count, start)
     ages = at_us - np.frombuffer(content, _INT, count, middle)
     flags = content[end : end + count]
     pattern = plan.patterns.get(flags) or _pattern(plan, flags)
-    if pattern.ageless:
+    if pattern.ageless is not None:
         ages[pattern.ageless] = -1
     if pattern.recencies:
         values = values.copy()
         for position in pattern.recencies:
-            values[position] = ages[position] / 1e6
+            values[position] = ages.item(position) / 1e6
     if plan.requests or plan.live:
         values, ages, pattern = _live(plan, values, ages, flags, context)
     return FeatureRow(values, pattern.missing, ages, pattern.stale, seq)
@@ -151,8 +156,9 @@ def finish(plan: Plan, content: bytes, start: int, at_us: int, context: Mapping[
 def _pattern(plan: Plan, flags: bytes) -> Pattern:
     if len(plan.patterns) >= _PATTERNS:
         plan.patterns.clear()
+    ageless = np.array([position for position, flag in enumerate(flags) if flag & AGELESS], dtype=np.intp)
     pattern = plan.patterns[flags] = Pattern(
-        [position for position, flag in enumerate(flags) if flag & AGELESS],
+        ageless if len(ageless) else None,
         [position for position in plan.recencies if not flags[position] & (MISSING | REPLACED)],
         tuple(name for name, flag in zip(plan.names, flags, strict=True) if flag & MISSING),
         tuple(name for name, flag in zip(plan.names, flags, strict=True) if flag & STALE),
@@ -200,61 +206,63 @@ class _Columns:
         return found
 
 
-def _read_source(draft: _Draft, source: SourcePlan, columns: _Columns) -> None:
+def _read_latest(draft: _Draft, part: LatestPlan, columns: _Columns) -> int:
     times, at_us = columns.times, draft.at_us
-    if source.filter is not None:
-        end = bisect_left(times, at_us)
-        if end < len(times):
-            draft.until_us = min(draft.until_us, times[end] + 1)
-        if end:
-            _read_filter(draft, source.filter, columns, end)
-        return
     latest = bisect_right(times, at_us) - 1
-    if latest + 1 < len(times):
-        draft.until_us = min(draft.until_us, times[latest + 1])
+    draft.until_us = times[latest + 1] if latest + 1 < len(times) else INT64_MAX
     if latest >= 0:
-        for output in source.attributes:
+        for output in part.outputs:
             column, _ = columns.of(output.field)
             if column is not None and (value := column[latest]) is not None:
                 draft.put_value(output, value, times[latest])
+    return draft.until_us
 
 
-def _read_filter(draft: _Draft, part: FilterPlan, columns: _Columns, end: int) -> None:
+def _read_windows(
+    draft: _Draft, conditions: Sequence[Condition], windows: Sequence[WindowPlan], columns: _Columns, untils: list[int]
+) -> None:
     times, at_us = columns.times, draft.at_us
+    end = bisect_left(times, at_us)
+    next_us = times[end] + 1 if end < len(times) else INT64_MAX
     chosen: Sequence[int] | None = None
-    if part.conditions:
-        chosen = _chosen(part.conditions, columns, bisect_left(times, at_us - part.longest_us - DAY_US), end)
-        if not chosen:
-            return
-        end = chosen[-1] + 1
-    newest = times[end - 1]
-    for window in part.windows:
+    if conditions and end:
+        longest_us = max([window.window_us for window in windows])
+        chosen = _chosen(conditions, columns, bisect_left(times, at_us - longest_us - DAY_US), end)
+        end = chosen[-1] + 1 if chosen else 0
+    for window in windows:
         hop_us = window.hop_us
         start = bisect_left(times, (at_us - window.window_us) // hop_us * hop_us, 0, end)
-        if start == end:
+        draft.until_us = next_us
+        if start < end:
+            place = 0 if chosen is None else bisect_left(chosen, start)
+            oldest = times[start if chosen is None else chosen[place]]
+            draft.until_us = min(next_us, (oldest // hop_us + 1) * hop_us + window.window_us)
+            _read_window(draft, window, columns, chosen, start, place, end)
+        untils[window.number] = draft.until_us
+
+
+def _read_window(
+    draft: _Draft, window: WindowPlan, columns: _Columns, chosen: Sequence[int] | None, start: int, place: int, end: int
+) -> None:
+    times = columns.times
+    newest = times[end - 1]
+    for output in window.counts:
+        draft.put(output, float(end - start if chosen is None else len(chosen) - place), newest)
+    for output in window.recencies:
+        draft.put(output, 0.0, newest)
+    for output, reduce in window.values:
+        column, complete = columns.of(output.field)
+        if column is None:
             continue
-        place = 0 if chosen is None else bisect_left(chosen, start)
-        oldest = times[start if chosen is None else chosen[place]]
-        leaves_us = (oldest // hop_us + 1) * hop_us + window.window_us
-        if leaves_us < draft.until_us:
-            draft.until_us = leaves_us
-        for output in window.counts:
-            draft.put(output, float(end - start if chosen is None else len(chosen) - place), newest)
-        for output in window.recencies:
-            draft.put(output, 0.0, newest)
-        for output, reduce in window.values:
-            column, complete = columns.of(output.field)
-            if column is None:
-                continue
-            found: Any = column[start:end] if chosen is None else _picked(column, chosen[place:])
-            if complete:
-                draft.put_value(output, reduce(found), newest)
-                continue
-            present = [index for index, value in enumerate(found) if value is not None]
-            if present:
-                time_us = times[start + present[-1] if chosen is None else chosen[place + present[-1]]]
-                values = found if len(present) == len(found) else [found[index] for index in present]
-                draft.put_value(output, reduce(values), time_us)
+        found: Any = column[start:end] if chosen is None else _picked(column, chosen[place:])
+        if complete:
+            draft.put_value(output, reduce(found), newest)
+            continue
+        present = [index for index, value in enumerate(found) if value is not None]
+        if present:
+            time_us = times[start + present[-1] if chosen is None else chosen[place + present[-1]]]
+            values = found if len(present) == len(found) else [found[index] for index in present]
+            draft.put_value(output, reduce(values), time_us)
 
 
 def _chosen(conditions: Sequence[Condition], columns: _Columns, first: int, end: int) -> Sequence[int]:
@@ -282,5 +290,5 @@ def _picked(column: Any, chosen: Sequence[int]) -> Any:
 
 
 @cache
-def _layout(count: int, sources: int) -> struct.Struct:
-    return struct.Struct(f"<8sqqHHI{sources}q{count}d{count}q{count}s{-count % 8}x")
+def _layout(count: int, parts: int) -> struct.Struct:
+    return struct.Struct(f"<8sqqHHI{parts}q{count}d{count}q{count}s{-count % 8}x")

@@ -39,6 +39,10 @@ class StateWriter(StateReader, Protocol):
 class StateStore(Protocol):
     """A store of feature states."""
 
+    def get_state(self, use_case: str, entity_id: str) -> bytes | None:
+        """The state of an entity as of now, or None."""
+        ...
+
     def read(self) -> AbstractContextManager[StateReader]:
         """A snapshot as of now."""
         ...
@@ -58,9 +62,7 @@ def read_entity(
     context: Mapping[str, FieldValue],
 ) -> FeatureRow:
     """The features of one entity at a moment; see `OnlineFeatures.read`."""
-    with store.read() as snapshot:
-        state = snapshot.get_state(use_case, entity_id)
-    return online.read(state, feature_set, at_us, context)
+    return online.read(store.get_state(use_case, entity_id), feature_set, at_us, context)
 
 
 def read_entities(

@@ -54,13 +54,13 @@ class Read:
 
     def get_state(self, use_case: str, entity_id: str) -> bytes | None:
         """The online state of an entity, or None."""
-        found: bytes | None = self._transaction.get(_key(use_case, entity_id), db=self._tables["state"])
+        found: bytes | None = self._transaction.get(_state_key(use_case, entity_id), db=self._tables["state"])
         return found
 
     def get_states(self, use_case: str, entity_ids: Sequence[str]) -> list[bytes | None]:
         """The online states of entities, each or None, all as of one moment."""
         get, table = self._transaction.get, self._tables["state"]
-        return [get(_key(use_case, entity_id), db=table) for entity_id in entity_ids]
+        return [get(_state_key(use_case, entity_id), db=table) for entity_id in entity_ids]
 
     def states(self, use_case: str, after: str = "", limit: int = 1_000) -> list[tuple[str, bytes]]:
         """Entities and their states in the order of their ids: at most `limit`, behind the id `after`."""
@@ -132,7 +132,7 @@ class Write(Read):
 
     def put_state(self, use_case: str, entity_id: str, value: bytes) -> None:
         """Replace the online state of an entity."""
-        self._put("state", _key(use_case, entity_id), value)
+        self._put("state", _state_key(use_case, entity_id), value)
 
     def put_meta(self, name: str, value: bytes) -> None:
         """Keep a value about the journal itself."""
@@ -187,6 +187,7 @@ class Journal:
             self._tables = {name: self._environment.open_db(name.encode()) for name in ("log", "ids", "state", "meta")}
         except lmdb.Error as error:
             raise StoreUnavailable(f"the journal {path}", str(error)) from error
+        self._state = self._tables["state"]
         self._path = path
         self._waiting: queue.SimpleQueue[tuple[Callable[[Write], Any], Future[Any]] | None] = queue.SimpleQueue()
         self._closed = False
@@ -220,6 +221,13 @@ class Journal:
             return Read(self._environment.begin(), self._tables)
         except lmdb.Error as error:
             raise StoreUnavailable("the journal", str(error)) from error
+
+    def get_state(self, use_case: str, entity_id: str) -> bytes | None:
+        """The online state of an entity as of now, or None: what `read` and `get_state` of it do, in half the time."""
+        with self._environment.begin() as transaction:
+            found: Any = transaction.get(_state_key(use_case, entity_id), db=self._state)
+        state: bytes | None = found
+        return state
 
     def trim(self, upto: int) -> int:
         """Forget records up to a position, which must be durable elsewhere; how many there were. Ids and state stay."""
@@ -294,6 +302,13 @@ def _key(*parts: str) -> bytes:
     key = "\0".join(parts).encode()
     if len(key) > _KEY_LIMIT:
         raise InvalidInput("id", f"is {len(parts[-1])} characters long", "at most 128 plain characters")
+    return key
+
+
+def _state_key(use_case: str, entity_id: str) -> bytes:
+    key = f"{use_case}\0{entity_id}".encode()
+    if len(key) > _KEY_LIMIT:
+        raise InvalidInput("entity_id", f"is {len(entity_id)} characters long", "at most 128 plain characters")
     return key
 
 
