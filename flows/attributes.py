@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from math import isfinite
 from typing import Any
 
@@ -35,10 +35,11 @@ class Taken:
 
 
 class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How far a source was read: from where to read on, and which rows since then are in quarantine already."""
+    """How far a source was read: from where to read on, which rows since then are in quarantine already, and which are valid only later."""
 
     since_us: int = 0
     refused: tuple[tuple[int, str], ...] = ()
+    waiting: tuple[EventMessage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,38 +56,38 @@ def take_in(service: DecisionService, use_case: UseCase, source: AttributeSource
     """Take in what a source recorded since the last time, and once more what may have come to light late.
 
     A row's event id is the digest of what it says, so that reading it again changes nothing. Corrections come in as known from now on,
-    whatever time they are valid from: no earlier decision is said to have known them.
+    whatever time they are valid from: no earlier decision is said to have known them. A row that is valid only later waits until then.
 
     Raises:
         SettingsError: the settings do not say where the source is.
-        InvalidInput: it lacks a column, or a column is of a type that never fits.
+        InvalidInput: it lacks a column, a column is of a type that never fits, or no row fits.
         StoreUnavailable: it cannot be read now.
     """
-    key = f"attributes/{use_case.name}/{source.name}"
+    key, now_us = f"attributes/{use_case.name}/{source.name}", service.clock.now_us()
     with service.journal.read() as seen:
         mark = _mark(seen.get_meta(key), source)
-    now_us = service.clock.now_us()
     place = locate(source, service.settings.attribute_sources)
-    known = {event_id for _, event_id in mark.refused}
-    refused, newest, waiting_us, taken = dict[str, int](), mark.since_us + source.lag_us, now_us, Taken()
-    found = read(use_case, source, place, mark.since_us)
-    while part := list(islice(found, PART)):
+    waiting = {message.event_id: message for message in mark.waiting}
+    refused = {event_id: recorded_at for recorded_at, event_id in mark.refused}
+    accepted, quarantined, newest = 0, 0, mark.since_us + source.lag_us
+    rows_in_order = chain(_due(mark, now_us), read(use_case, source, place, mark.since_us))
+    while part := list(islice(rows_in_order, PART)):
         _check_some_fit(source, part)
         newest = max(newest, *(row.recorded_at for row in part))
-        later = [row for row in part if row.valid_from > now_us]
-        waiting_us = min([waiting_us, *(row.recorded_at for row in later)])
-        refused |= {row.event_id: row.recorded_at for row in part if row.event_id in known}
-        fresh = [row for row in part if row.event_id not in known and row not in later]
-        receipt = service.accept_events(use_case.name, [row.message for row in fresh]) if fresh else None
-        bad = [fresh[one.index] for one in receipt.quarantined] if receipt else []
-        refused |= {row.event_id: row.recorded_at for row in bad}
-        taken = Taken(taken.accepted + (receipt.accepted if receipt else 0), taken.quarantined + len(bad), taken.later + len(later))
-    # why: a row from the future would otherwise hide all that come before it
-    since_us = max(0, min(min(newest, now_us) - source.lag_us, waiting_us))
-    kept = [(at_us, event_id) for event_id, at_us in refused.items() if at_us == 0 or at_us >= since_us]
-    after = msgspec.json.encode(Mark(since_us, tuple(sorted(kept)[-MOST_REMEMBERED:])))
+        waiting |= {row.event_id: row.message for row in part if row.valid_from > now_us and isinstance(row.message, EventMessage)}
+        fresh = [row for row in part if row.valid_from <= now_us and row.event_id not in refused]
+        if not fresh:
+            continue
+        receipt = service.accept_events(use_case.name, [row.message for row in fresh])
+        refused |= {fresh[one.index].event_id: fresh[one.index].recorded_at for one in receipt.quarantined}
+        accepted, quarantined = accepted + receipt.accepted, quarantined + len(receipt.quarantined)
+    # why: a row that was recorded in the future would otherwise hide all that come before it
+    since_us = max(0, min(newest, now_us) - source.lag_us)
+    later = tuple(message for message in waiting.values() if int(message.event_time) > now_us)
+    kept = sorted((at_us, event_id) for event_id, at_us in refused.items() if at_us == 0 or at_us >= since_us)
+    after = msgspec.json.encode(Mark(since_us, tuple(kept[-MOST_REMEMBERED:]), later))
     service.journal.write(lambda write: write.put_meta(key, after))
-    return taken
+    return Taken(accepted, quarantined, len(later))
 
 
 def read(use_case: UseCase, source: AttributeSource, place: Place, since_us: int) -> Iterator[Found]:
@@ -98,13 +99,13 @@ def read(use_case: UseCase, source: AttributeSource, place: Place, since_us: int
     """
     fields = use_case.schema.types[source.name].fields
     for row in rows(source, fields, place, since_us):
-        found = _found(source, fields, row)
+        found = _found(use_case, source, fields, row)
         # why: SQLite cannot compare times that are texts, so rows that were read long ago come, too
         if found.recorded_at == 0 or found.recorded_at >= since_us:
             yield found
 
 
-def _found(source: AttributeSource, fields: Mapping[str, FieldType], row: Row) -> Found:
+def _found(use_case: UseCase, source: AttributeSource, fields: Mapping[str, FieldType], row: Row) -> Found:
     recorded_at = 0
     try:
         recorded_at = _time(row["recorded_at"], "recorded_at")
@@ -113,11 +114,25 @@ def _found(source: AttributeSource, fields: Mapping[str, FieldType], row: Row) -
         if not isinstance(row["entity_id"], str | int) or not is_id(entity_id := str(row["entity_id"])):
             raise InvalidInput("entity_id", f"is {row['entity_id']!r}", "at most 128 plain characters")
     except InvalidInput as error:
-        payload = msgspec.json.encode({"source": source.name, "row": row}, enc_hook=str).decode()
-        event_id = "attribute-" + digest_of(payload)[:32]
-        return Found(recorded_at, 0, Unfit(f"attribute source {source.name}: {error}", event_id, payload), event_id)
+        return _unfit(source, error, recorded_at, msgspec.json.encode({"source": source.name, "row": row}, enc_hook=str))
     event_id = "attribute-" + digest_of([source.name, entity_id, valid_from, recorded_at, values])[:32]
-    return Found(recorded_at, valid_from, EventMessage(event_id, entity_id, source.name, valid_from, values), event_id)
+    message = EventMessage(event_id, entity_id, source.name, valid_from, values)
+    try:
+        use_case.schema.check(source.name, values)
+    except InvalidInput as error:
+        return _unfit(source, error, recorded_at, msgspec.json.encode(message))
+    return Found(recorded_at, valid_from, message, event_id)
+
+
+def _unfit(source: AttributeSource, error: InvalidInput, recorded_at: int, payload: bytes) -> Found:
+    event_id = "attribute-" + digest_of(payload.decode())[:32]
+    return Found(recorded_at, 0, Unfit(f"attribute source {source.name}: {error}", event_id, payload.decode()), event_id)
+
+
+def _due(mark: Mark, now_us: int) -> list[Found]:
+    """Rows that waited until they are valid."""
+    due = [message for message in mark.waiting if int(message.event_time) <= now_us]
+    return [Found(mark.since_us, int(message.event_time), message, message.event_id) for message in due]
 
 
 def _time(value: Any, name: str) -> int:
