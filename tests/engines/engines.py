@@ -6,6 +6,7 @@ Java has `spark` in its name.
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,6 +24,7 @@ from features.online import OnlineFeatures, retention
 from storage.tables import polars_schema
 from tests.engines.reference import is_known, reference
 from tests.engines.rows import Found, Row
+from tests.engines.tiled import compute_from_tiles
 
 Job: TypeAlias = Callable[[Sequence[Path], Path, FeatureSet, EventSchema, Path], int]
 Engine: TypeAlias = Callable[[FeatureSet, EventSchema, Sequence[Event], Sequence[Row]], dict[str, Found]]
@@ -132,7 +134,16 @@ def from_files(job: Job, feature_set: FeatureSet, schema: EventSchema, files: Se
     }
 
 
-JOBS: Mapping[str, Job] = {"duckdb": features.point_in_time.compute, "spark": spark_jobs.point_in_time.compute}
+LITTLE = "100KB"
+"""Of memory: so little that events are read by parts, a few hundred each."""
+
+JOBS: Mapping[str, Job] = {
+    "duckdb": features.point_in_time.compute,
+    "duckdb-parts": partial(features.point_in_time.compute, memory=LITTLE),
+    "tiles": compute_from_tiles,
+    "tiles-parts": partial(compute_from_tiles, memory=LITTLE),
+    "spark": spark_jobs.point_in_time.compute,
+}
 """Jobs that read the event table. One that is added here is an engine, too."""
 
 ENGINES: Mapping[str, Engine] = {

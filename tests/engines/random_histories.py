@@ -39,10 +39,15 @@ class History:
     rows: tuple[Row, ...]
 
 
-def draw_history(chance: Random, entity: str, feature_set: FeatureSet) -> History:
-    """A history that is awkward for the windows and ages of a feature set."""
+def draw_moment(chance: Random) -> int:
+    """A moment at which rows may begin to ask."""
     moment = chance.choice(_MOMENTS) if chance.random() < 0.4 else to_us(datetime.fromisoformat("2026-05-05T00:00Z"))
-    moment += chance.choice((0, 0, -1, 1, 7 * HOUR_US + 123_456, chance.randrange(400 * DAY_US)))
+    return moment + chance.choice((0, 0, -1, 1, 7 * HOUR_US + 123_456, chance.randrange(400 * DAY_US)))
+
+
+def draw_history(chance: Random, entity: str, feature_set: FeatureSet, moment: int | None = None) -> History:
+    """A history that is awkward for the windows and ages of a feature set, asked about from a moment on, which is drawn if not given."""
+    moment = draw_moment(chance) if moment is None else moment
     imported, complete, most = chance.random() < 0.15, chance.random() < 0.7, 60 if chance.random() < 0.02 else 10
     identifiers = [f"{entity}-{number}" for number in range(4 * most)]
     chance.shuffle(identifiers)
@@ -70,7 +75,15 @@ def draw_history(chance: Random, entity: str, feature_set: FeatureSet) -> Histor
         context = _context(chance, feature_set)
         steps.append(Row(f"{entity}:seen{number}", entity, moment, len(sent), context))
         steps.append(Row(f"{entity}:known{number}", entity, moment, None, context))
-        steps.append(Row(f"{entity}:then{number}", entity, _time(chance, moment, feature_set, sent), None, context))
+        steps.append(
+            Row(
+                f"{entity}:then{number}",
+                entity,
+                _turn(chance, moment - chance.choice(_lengths(feature_set)), feature_set, sent),
+                None,
+                context,
+            )
+        )
         for later in range(2):
             steps.append(Row(f"{entity}:later{number}.{later}", entity, _turn(chance, moment, feature_set, sent), len(sent), context))
     events = [

@@ -11,7 +11,7 @@ from contracts.records import Event
 from features.definitions import Aggregate, AggregateKind, Attribute, Derived, Fallback, FeatureSet, WhereOp
 from tests.engines.difference import explained
 from tests.engines.engines import EACH_ENGINE, engine_named
-from tests.engines.random_histories import draw_history
+from tests.engines.random_histories import draw_history, draw_moment
 from tests.engines.random_sets import SCHEMA, draw_set
 from tests.engines.rows import Row
 
@@ -42,7 +42,9 @@ def drawn(seed: int, number: int, histories: int) -> tuple[FeatureSet, Sequence[
     """A feature set, and histories of as many entities."""
     chance = Random(f"{seed}/{number}")
     feature_set = draw_set(chance)
-    made = [draw_history(chance, f"p{entity}", feature_set) for entity in range(histories)]
+    # why: a job reads no more of the tables than its rows can see, which only shows where all rows ask about one time
+    moment = draw_moment(chance) if number % 2 else None
+    made = [draw_history(chance, f"p{entity}", feature_set, moment) for entity in range(histories)]
     return feature_set, [event for one in made for event in one.events], [row for one in made for row in one.rows]
 
 

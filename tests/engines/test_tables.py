@@ -17,7 +17,7 @@ from tests.engines.random_sets import SCHEMA as BAZAAR
 from tests.engines.random_sets import draw_set
 from tests.engines.reference import reference
 from tests.engines.rows import Row
-from tests.engines.world import FEATURES, NOON, SCHEMA
+from tests.engines.world import FEATURES, NOON, SCHEMA, aggregate
 
 ALIKE = ("p", "P", "p ", " p", "é", "e\u0301", "it's", 'a\\"b', "日本", "p%20", "null", "0", "00", "{p}", "a" * 128)
 
@@ -77,6 +77,20 @@ def test_a_column_that_came_later_is_absent_before(job: Job, tmp_path: Path) -> 
     held = [Event(e.event_id, e.entity_id, e.type, e.event_time, e.ingested_time, e.seq, {**e.fields, "gift": None}) for e in old]
     rows = [Row("r", "p", NOON)]
     assert from_files(job, FEATURES, SCHEMA, files, rows) == reference(FEATURES, SCHEMA, [*held, *new], rows)
+
+
+def test_events_at_one_time_that_nothing_asks_about(job: Job, tmp_path: Path) -> None:
+    early, late = NOON - 400 * DAY_US, NOON + 400 * DAY_US
+    times = [early] * 3 + [NOON - MINUTE_US] * 3 + [late] * 3
+    events = [
+        Event(f"e{9 - number}", "p", "purchase", at, at, number, {"amount": number, "product": "a", "gift": False})
+        for number, at in enumerate(times, start=1)
+    ]
+    ends = FeatureSet("ends", tuple(aggregate(kind, "1h", "") for kind in ("first", "last", "sum")))
+    rows = [Row("r", "p", NOON), Row("s", "p", NOON, 5), Row("t", "q", NOON)]
+    expected = reference(ends, SCHEMA, events, rows)
+    assert expected["r"].values == {"first_1h": (6.0).hex(), "last_1h": (4.0).hex(), "sum_1h": (15.0).hex()}
+    assert from_files(job, ends, SCHEMA, written(tmp_path, events[::2], events[1::2]), rows) == expected
 
 
 def test_a_thousand_rows_of_one_entity(job: Job, tmp_path: Path) -> None:

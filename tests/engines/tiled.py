@@ -1,0 +1,32 @@
+"""Point-in-time features from tiles that grew by steps, like those of an installation whose tables are drained now and then."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import polars as pl
+
+from contracts.events import EventSchema
+from contracts.tables import EVENTS
+from features.definitions import FeatureSet
+from features.materialize import refresh
+from features.point_in_time import compute
+from features.tiles import Tiles
+from storage.tables import Tables, polars_schema
+
+STEPS = 3
+
+
+def compute_from_tiles(
+    events: Sequence[Path], spine: Path, feature_set: FeatureSet, schema: EventSchema, out: Path, memory: str = "2GB"
+) -> int:
+    """Like `features.point_in_time.compute`, from tiles of the same events, which are laid out in steps."""
+    columns = polars_schema(EVENTS, schema)
+    with TemporaryDirectory() as folder:
+        tables, root = Tables(Path(folder) / "tables"), Path(folder) / "tiles"
+        rows = pl.concat([pl.DataFrame(schema=columns), *map(pl.read_parquet, events)], how="diagonal").select(*columns)
+        for step in range(STEPS):
+            part = rows[step * rows.height // STEPS : (step + 1) * rows.height // STEPS]
+            tables.commit(tables.write_parts(schema, EVENTS, part, f"step-{step}"), step + 1)
+            refresh(tables, schema, root, memory)
+        return compute(tables.files(schema.use_case, EVENTS), spine, feature_set, schema, out, memory, tiles=Tiles(root))
