@@ -15,7 +15,7 @@ Period: TypeAlias = Literal["day", "week"]
 Floats: TypeAlias = NDArray[np.float64]
 
 BINS = 10
-"""Classes of a number: of about equal size by the reference, as drift needs them."""
+"""Classes of a number at most. Drift is told by classes of about equal size in the first period."""
 
 _LEAST_SHARE = 1e-4
 _MONDAY_US = 4 * DAY_US
@@ -134,7 +134,7 @@ def _feature(name: str, rows: pl.DataFrame, starts: NDArray[np.int64] | None, ca
         mean=float(there.mean()) if len(there) else None,
         deviation=float(there.std()) if len(there) else None,
         quantiles=tuple(np.quantile(there, QUANTILES, method="nearest").tolist()) if len(there) else (),
-        classes=_classes(there, edges, categories),
+        classes=_classes(there, categories),
         periods=() if starts is None else _periods(values, missing, stale, starts, edges),
     )
 
@@ -174,14 +174,17 @@ def _counts(values: Floats, edges: Floats) -> list[float]:
     return [float(count) for count in np.bincount(places, minlength=len(edges) + 1)]
 
 
-def _classes(values: Floats, edges: Floats, categories: tuple[str, ...]) -> tuple[Class, ...]:
+def _classes(values: Floats, categories: tuple[str, ...]) -> tuple[Class, ...]:
+    """Categories, single numbers where there are few, else classes of equal width up to the 95 % quantile, and one from there on."""
     if not len(values):
         return ()
-    rows = [int(count) for count in _counts(values, edges)]
+    single = np.unique(values)
     if categories:
+        edges = np.arange(len(categories), dtype=np.float64)
         names = [f"unknown ({UNKNOWN_CATEGORY:g})", *categories]
+    elif len(single) <= BINS:
+        edges, names = single[1:], [f"{value:.6g}" for value in single]
     else:
-        begins = [float(values.min()), *edges.tolist()]
-        single = len(np.unique(values)) == len(begins)
-        names = [f"{begin:.6g}" if single else f"≥ {begin:.6g}" for begin in begins]
-    return tuple(Class(name, count) for name, count in zip(names, rows, strict=True))
+        edges = np.unique(np.linspace(single[0], np.quantile(values, 0.95, method="nearest"), BINS)[1:])
+        names = [f"≥ {begin:.6g}" for begin in (single[0], *edges)]
+    return tuple(Class(name, int(count)) for name, count in zip(names, _counts(values, edges), strict=True))

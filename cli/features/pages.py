@@ -3,11 +3,14 @@
 from cli.plots import shape
 from cli.report import Report, Section, Table
 from features.documentation import meaning
-from features.profile import FeatureProfile, period_name
+from features.profile import FeatureProfile, Moment, period_name
 from use_cases.definition import UseCase
 
 CHANGED = 0.25
 """Drift above which a feature is said to have another distribution."""
+
+NEWEST = 7
+"""Periods that the table of a feature shows, beside the first."""
 
 
 def report(use_case: UseCase, found: tuple[FeatureProfile, ...], rows: int, what: str) -> Report:
@@ -42,7 +45,7 @@ def _section(use_case: UseCase, one: FeatureProfile) -> Section:
             "" if period.mean is None else f"{period.mean:.6g}",
             f"{period.drift:.3f}",
         )
-        for period in one.periods
+        for period in _shown(one.periods)
     ]
     there = sum(one.rows for one in one.classes) or 1
     classes = [(each.name, each.rows / there) for each in one.classes]
@@ -53,6 +56,11 @@ def _section(use_case: UseCase, one: FeatureProfile) -> Section:
     table = Table(("period from", "rows", "missing", "stale", "mean", "drift"), periods) if len(periods) > 1 else None
     text = f"{meaning(feature)}. {feature.description}".strip()
     return Section(one.name, text if classes else f"{text} It is always missing.", table, figure)
+
+
+def _shown(periods: tuple[Moment, ...]) -> tuple[Moment, ...]:
+    """The first, which the others are compared with, and the newest."""
+    return periods if len(periods) <= NEWEST + 1 else (periods[0], *periods[-NEWEST:])
 
 
 def _shares(one: FeatureProfile) -> tuple[str, str]:
