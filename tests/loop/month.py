@@ -15,6 +15,7 @@ from contracts.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from contracts.records import Decision, FieldValue
 from contracts.settings import ClockSettings, Settings, Store
 from decisions.record import EVENT, OUTCOME
+from features.materialize import refresh
 from releases.bundle import read_bundle, write_bundle
 from releases.ledger import Act
 from releases.stages import register, start, to_champion, to_shadow
@@ -57,12 +58,14 @@ class Month:
     """What came of it.
 
     Attributes:
+        tiles: the folder of tiles of the same events, refreshed every three days.
         use_cases: as they were in the first and in the second half, each with its own feature set.
         received: `accepted`, `duplicates` and `quarantined` messages, as the service said.
         decided: how many decisions were made; `asked_again`: how many of them were asked for twice.
     """
 
     tables: Tables
+    tiles: Path
     use_cases: tuple[UseCase, UseCase]
     disturbance: Disturbance
     received: Counter[str]
@@ -216,9 +219,12 @@ def play_month(folder: Path, machine: Machine, players: int, seed: int) -> Month
             drain(service.journal, tables, {USE_CASE.name: USE_CASE.schema})
             if day % 7 == 6:
                 tables.merge({USE_CASE.name: USE_CASE.schema}, most=1)
+            if day % 3 == 2:
+                refresh(tables, USE_CASE.schema, folder / "tiles")
         traffic.end()
         drain(service.journal, tables, {USE_CASE.name: USE_CASE.schema})
-    return Month(tables, (first, second), traffic.disturbance, traffic.received, traffic.decided, traffic.asked_again)
+        refresh(tables, USE_CASE.schema, folder / "tiles")
+    return Month(tables, folder / "tiles", (first, second), traffic.disturbance, traffic.received, traffic.decided, traffic.asked_again)
 
 
 def _release(service: DecisionService, use_case: UseCase) -> None:

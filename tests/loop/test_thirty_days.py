@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -12,14 +13,19 @@ import features.point_in_time
 import spark_jobs.point_in_time
 from contracts.tables import DECISIONS, EVENTS, OUTCOMES, QUARANTINE
 from features.skew import logged_features
+from features.tiles import Tiles
 from tests.loop.disturbance import BROKEN, LATE, TWICE
 from tests.loop.month import DAYS, Machine, Month, play_month
 from training.parity import Compute, check
 
-JOBS = [
-    pytest.param(features.point_in_time.compute, id="duckdb"),
-    pytest.param(spark_jobs.point_in_time.compute, id="spark", marks=pytest.mark.engines),
-]
+JOBS = ["duckdb", "tiles", pytest.param("spark", marks=pytest.mark.engines)]
+
+
+def job_named(name: str, month: Month, request: pytest.FixtureRequest) -> Compute:
+    if name == "spark":
+        request.getfixturevalue("spark")
+        return spark_jobs.point_in_time.compute
+    return partial(features.point_in_time.compute, tiles=Tiles(month.tiles) if name == "tiles" else None)
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +48,9 @@ def events(month: Month) -> pl.DataFrame:
     return month.tables.frame(month.use_cases[0].schema, EVENTS)
 
 
-@pytest.mark.parametrize("compute", JOBS)
-def test_what_was_served_is_what_the_tables_say(month: Month, compute: Compute, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    if compute is spark_jobs.point_in_time.compute:
-        request.getfixturevalue("spark")
+@pytest.mark.parametrize("job", JOBS)
+def test_what_was_served_is_what_the_tables_say(month: Month, job: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    compute = job_named(job, month, request)
     first, second = (check(month.tables, use_case, compute=compute, folder=tmp_path) for use_case in month.use_cases)
     assert (first.examples, first.missing) == ((), {})
     assert (second.examples, second.missing) == ((), {})
