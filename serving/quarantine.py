@@ -99,7 +99,7 @@ def general(reason: str) -> str:
 
 
 def replay(service: DecisionService, use_case: str, found: Sequence[Entry]) -> Replayed:
-    """Take in what fits by now, through the intake that everything goes through: known from now on, whenever it was sent first.
+    """Take in what fits by now, in the order it came, through the intake that everything goes through: known from now on.
 
     An entry that was taken in is not listed again. Doing it again changes nothing: who is interrupted starts anew.
 
@@ -108,8 +108,9 @@ def replay(service: DecisionService, use_case: str, found: Sequence[Entry]) -> R
         StoreUnavailable: some could not be made durable; do it again.
     """
     done = Replayed()
-    for start in range(0, len(found), PART):
-        part = found[start : start + PART]
+    in_order = sorted(found, key=lambda entry: entry.ingested_time)
+    for start in range(0, len(in_order), PART):
+        part = in_order[start : start + PART]
         ready = [(entry, message) for entry in part if (message := _fitting(service, use_case, entry)) is not None]
         done = Replayed(done.accepted, done.duplicates, done.unfit + len(part) - len(ready))
         for kind in (EVENT, OUTCOME):

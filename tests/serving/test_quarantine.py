@@ -89,6 +89,16 @@ def test_what_fits_by_now_is_taken_in_once_and_known_from_now_on(shop: Shop, ser
     assert row["event_time"] < before_us <= row["ingested_time"]
 
 
+def test_what_came_first_is_taken_in_first(shop: Shop, service: DecisionService) -> None:
+    for number in range(3):
+        send(service, visit(service, number))
+    service.close()
+    with DecisionService(shop.settings, {"shop": WIDER}) as wider:
+        assert replay(wider, "shop", listed(wider, use_case=WIDER)) == Replayed(accepted=3)
+        events = drained(wider, WIDER).frame(WIDER.schema, EVENTS).sort("seq")
+    assert events["event_id"].to_list() == ["v-0", "v-1", "v-2"]
+
+
 def test_an_outcome_that_came_before_its_decision_is_credited(service: DecisionService) -> None:
     service.accept_outcomes("shop", [OutcomeMessage("o-1", "d-1", 5), OutcomeMessage("o-2", "d-2", 5)])
     service.decide("shop", "e-1", decision_id="d-1")
