@@ -12,6 +12,7 @@ from contracts.clock import DAY_US
 from contracts.settings import ClockSettings, Settings, Store
 from contracts.tables import DECISIONS, EVENTS, OUTCOMES, QUARANTINE
 from flows.attributes import read
+from flows.sources import locate
 from services.bootstrap import start_releases
 from serving.service import DecisionService
 from simulator.drive import Game, Progress
@@ -68,7 +69,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
 
         async def run() -> tuple[Progress, ...]:
             before = await game.prepare(2.0, seen.append)
-            rows = [message for _, message in read(USE_CASE, USE_CASE.attribute_sources[0], profiles, 0)]
+            source = USE_CASE.attribute_sources[0]
+            rows = [found.message for found in read(USE_CASE, source, locate(source, {source.name: str(profiles)}), 0)]
             assert service.accept_events(USE_CASE.name, rows).accepted == len(rows)
             return before, await game.play(DECISIONS_PLAYED, seen.append), await game.settle()
 
