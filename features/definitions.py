@@ -229,6 +229,9 @@ class FeatureSet(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=T
             raise DefinitionError(f"feature set {self.name}", "has no features", "Name at least one.")
         known: dict[str, Feature] = {}
         for feature in self.features:
+            if not isinstance(feature, (Aggregate, Attribute, Request, Derived)):
+                said = f"holds {feature!r:.60}, which is no feature"
+                raise DefinitionError(f"feature set {self.name}", said, "Put a star before what gives several.")
             where = self._where(feature)
             _check_types(where, feature)
             if feature.name in known and (first := known[feature.name].written_at):

@@ -207,7 +207,7 @@ def feature_set(name: str, *features: Feature | Iterable[Feature], entity: Entit
     """
     flat: list[Feature] = []
     for one in features:
-        flat.extend([one] if isinstance(one, (Aggregate, Attribute, Request, Derived)) else one)
+        flat.extend(one if isinstance(one, Iterable) and not isinstance(one, str) else [one])
     return FeatureSet(name, tuple(flat), entity or Entity())
 
 

@@ -89,6 +89,7 @@ def test_json_of_another_shape_is_refused(content: bytes) -> None:
     [
         ((), "no features"),
         ((COUNT, COUNT), "no name of its own"),
+        (((COUNT,),), r"holds \(Aggregate\(.*, which is no feature. Put a star"),
         ((Request(name="Hour", field="hour"),), "no name of its own"),
         ((Request(name="missing", field="hour"),), "no name of its own"),
         ((Request(name="hour", field='h"'),), "without quotes"),
