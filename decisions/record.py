@@ -157,7 +157,11 @@ def record_outcome(
     """
     decision = stored_decision(write, use_case, sent.decision_id)
     if decision is None:
-        raise InvalidInput("decision_id", f"is {sent.decision_id!r}, which was never answered", "the id of a decision of this use case")
+        raise InvalidInput(
+            "decision_id",
+            f"is {sent.decision_id!r}, which was never answered, or so long ago that it is forgotten",
+            "the id of a decision of this use case",
+        )
     event_time = ingested_time if sent.event_time is None else sent.event_time
     if event_time < decision.decided_at:
         raise InvalidInput("event_time", f"is {event_time}", f"a time not before the decision's, {decision.decided_at}")

@@ -3,7 +3,7 @@
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from functools import partial
 from random import SystemRandom
@@ -17,7 +17,9 @@ from contracts.settings import Settings
 from decisions.assignment import Assignment, assign
 from decisions.decide import NOTHING_SHOWN, DecisionRequest, decide
 from decisions.record import ApplyEvent, answered, record_decision, stored_decision
-from features.rebuild import restore
+from features.compaction import CompactionReport, compact
+from features.coverage import cover
+from features.rebuild import RebuildReport, rebuild, restore
 from releases.bundle import read_bundle
 from releases.ledger import Ledger
 from serving.catching_up import CatchingUp
@@ -173,6 +175,29 @@ class DecisionService:
             NotFound: no such use case.
         """
         return self._watcher.online(self._known(use_case).name).apply
+
+    def rebuild(self, use_case: str, entities: Collection[str] | None = None) -> RebuildReport:
+        """Make feature states anew from the tables and the journal, of these entities or of all, while answers go on.
+
+        Raises:
+            NotFound: no such use case.
+            StoreUnavailable: it could not be made durable; what was done stays, and doing it again does no harm.
+        """
+        name = self._known(use_case).name
+        kept = self._catching_up.kept(name)
+        report = rebuild(self.journal, self.tables, self.use_cases[name].schema, self._watcher.online(name), entities)
+        if entities is None:
+            self.journal.write(lambda write: cover(write, name, kept))
+        return report
+
+    def compact(self, use_case: str) -> CompactionReport:
+        """Drop from feature states what no window needs any more.
+
+        Raises:
+            NotFound: no such use case.
+        """
+        name = self._known(use_case).name
+        return compact(self.journal, name, self._watcher.online(name), self.clock.now_us())
 
     def decision(self, use_case: str, decision_id: str) -> Decision:
         """A decision's row of the log.

@@ -15,11 +15,13 @@ from contracts.records import Decision
 from contracts.settings import Store
 from contracts.traffic import CHAMPION, CONTROL
 from decisions.policies import PolicySpec
+from features.compaction import size
 from features.definitions import Attribute, Fallback, FeatureSet
-from serving.messages import EventMessage
+from serving.messages import EventMessage, OutcomeMessage
 from serving.problems import problem_of
 from serving.service import DAMAGED, DecisionService
 from storage.drain import drain
+from storage.horizon import forget_ids
 
 from .conftest import FEATURES, SHOP, Shop, parts_of, table_of
 
@@ -141,6 +143,29 @@ def test_a_damaged_state_is_made_anew_and_its_seq_goes_on(service: DecisionServi
     decision = service.decide("shop", "p-1")
     assert (decision.seen_seq, decision.degraded) == (8, ())
     assert (of_feature(decision, "purchases_7d"), of_feature(decision, "spend_7d")) == (8.0, 40.0)
+
+
+def test_states_are_compacted_and_made_anew_while_answers_go_on(service: DecisionService) -> None:
+    now = service.clock.now_us()
+    old = [msgspec.structs.replace(purchase(number), event_time=now - 20 * DAY_US) for number in range(40)]
+    service.accept_events("shop", old)
+    before = service.decide("shop", "p-1")
+    large = size(service.journal, "shop", "p-1")
+    assert (service.compact("shop").entities, service.rebuild("shop").entities) == (1, 1)
+    assert size(service.journal, "shop", "p-1") <= large
+    after = service.decide("shop", "p-1")
+    assert (after.features[:2], after.seen_seq) == (before.features[:2], before.seq)
+    with pytest.raises(NotFound):
+        service.rebuild("nothing")
+
+
+def test_a_forgotten_decision_takes_no_outcome(service: DecisionService) -> None:
+    decision = service.decide("shop", "p-1", {}, "d-1")
+    sent = OutcomeMessage("o-1", "d-1", 5)
+    assert service.accept_outcomes("shop", [sent]).accepted == 1
+    ahead = {(kind, "shop"): decision.decided_at + 1 for kind in ("decision", "outcome")}
+    assert forget_ids(service.journal, ahead) == 2
+    assert "so long ago that it is forgotten" in service.accept_outcomes("shop", [sent]).quarantined[0].reason
 
 
 def test_a_stale_feature_that_refuses_is_answered_with_no_decision(shop: Shop, service: DecisionService) -> None:

@@ -34,6 +34,32 @@ def test_a_record_its_id_and_its_state_are_one(journal: Journal) -> None:
         assert list(read.records()) == [(1, "events", b"record")]
 
 
+def test_states_are_read_together_and_in_the_order_of_their_entities(journal: Journal) -> None:
+    def put(write: Write) -> None:
+        for use_case, names in (("shop", "cab"), ("shop2", "d"), ("sho", "e")):
+            for name in names:
+                write.put_state(use_case, name, name.encode())
+
+    journal.write(put)
+    with journal.read() as read:
+        assert read.get_states("shop", ["b", "d", "a"]) == [b"b", None, b"a"]
+        assert read.states("shop") == [("a", b"a"), ("b", b"b"), ("c", b"c")]
+        assert read.states("shop", limit=2) == [("a", b"a"), ("b", b"b")]
+        assert read.states("shop", after="b") == [("c", b"c")]
+        assert read.states("shop", after="bb", limit=9) == [("c", b"c")]
+        assert read.states("shop", after="c") == read.states("none") == []
+    assert (journal.get_state("shop", "c"), journal.get_state("shop", "d")) == (b"c", None)
+    with pytest.raises(InvalidInput, match="entity_id"):
+        journal.get_state("shop", "x" * 600)
+
+
+def test_positions_can_go_on_behind_those_of_another_journal(journal: Journal) -> None:
+    journal.write(lambda write: write.continue_behind(7))
+    assert journal.write(lambda write: write.append("events", b"x")) == 8
+    journal.write(lambda write: write.continue_behind(3))
+    assert journal.write(lambda write: [write.append("events", b"y"), write.last_position()]) == [9, 9]
+
+
 def test_what_fails_undoes_itself_alone(journal: Journal) -> None:
     def fail(write: Write) -> None:
         write.put_id("event", "shop", "bad", b"")
