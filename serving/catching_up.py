@@ -3,7 +3,7 @@
 import fcntl
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from contracts.errors import OfferloopError
 from contracts.tables import EVENTS
@@ -27,11 +27,17 @@ class CatchingUp:
     """Knows how far back the states of a use case reach, and has them made anew where that is not far enough.
 
     Any number of processes may ask at once: one does it, the others wait for what it writes down.
+
+    Args:
+        layout: of the installation.
+        journal: of the installation.
+        online: gives what makes the states of a use case, as it is at the moment.
     """
 
-    def __init__(self, layout: Layout, journal: Journal) -> None:
+    def __init__(self, layout: Layout, journal: Journal, online: Callable[[str], OnlineFeatures]) -> None:
         self._layout = layout
         self._journal = journal
+        self._online = online
         self._tables = Tables(layout.tables)
         self._stop = threading.Event()
         self._threads: dict[str, threading.Thread] = {}
@@ -83,8 +89,7 @@ class CatchingUp:
             coverage = self._read(use_case.name)
             if coverage.covers(coverage.kept) or self._stop.is_set():
                 return
-            online = OnlineFeatures(use_case.schema, coverage.kept)
-            report = rebuild(self._journal, self._tables, use_case.schema, online)
+            report = rebuild(self._journal, self._tables, use_case.schema, self._online(use_case.name))
             self._journal.write(lambda write: cover(write, use_case.name, coverage.kept))
             _LOG.info("%s: %d states made anew from %d events of the tables", use_case.name, report.entities, report.events)
 

@@ -69,7 +69,7 @@ class DecisionService:
         self.ledger = Ledger(self.layout.ledger)
         self.journal = Journal(self.layout.journal, settings.store.map_size_bytes)
         self.tables = Tables(self.layout.tables)
-        self._catching_up = CatchingUp(self.layout, self.journal)
+        self._catching_up = CatchingUp(self.layout, self.journal, lambda name: self._watcher.online(name))
         self._watcher = Watcher(self.layout, self.ledger, self.use_cases, self.clock, self.metrics, self._catching_up, self._follow_keys)
         self._shadow = Shadow(self.journal, self.clock, self.metrics)
         self._intakes = {name: self._intake(use_case) for name, use_case in self.use_cases.items()}
