@@ -88,14 +88,17 @@ def logged_features(decisions: pl.DataFrame, feature_set: FeatureSet) -> pl.Data
 
 
 def decision_spine(decisions: pl.DataFrame) -> pl.DataFrame:
-    """The spine that recomputes the features of decisions from what each had seen."""
-    return decisions.select(
-        pl.col("decision_id").alias("row_id"),
-        "entity_id",
-        pl.col("decided_at").alias("moment"),
-        "seen_seq",
-        "context",
-    )
+    """The spine that recomputes the features of decisions from what each had seen.
+
+    A served decision saw events up to its `seen_seq`; an imported one, which has none, those ingested by its moment.
+
+    Args:
+        decisions: with `decision_id, entity_id, decided_at, seen_seq, context`, and `source` unless all were served.
+    """
+    seen = pl.col("seen_seq")
+    if "source" in decisions.columns:
+        seen = pl.when((pl.col("source") == "imported") & (seen <= 0)).then(None).otherwise(seen)
+    return decisions.select(row_id="decision_id", entity_id="entity_id", moment="decided_at", seen_seq=seen, context="context")
 
 
 def _values(column: pl.Series) -> np.ndarray:

@@ -9,20 +9,20 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.types import ArrayType, BooleanType, DataType, DoubleType, LongType, StringType, StructField, StructType
+from pyspark.sql.types import ArrayType, DoubleType, LongType, StringType, StructField, StructType
 
-from contracts.events import EventSchema, FieldType
-from features.columns import Events, Field, Ints, Values
+from contracts.events import EventSchema
+from features.columns import Values
 from features.definitions import FeatureSet
 from features.rows import finish
 from features.scan import Scan, scans
 from features.spine import build_spine, check_counts
 from features.windows import evaluate
+from spark_jobs.events import read_events, to_events, uri
 from spark_jobs.session import build_session
 from storage.files import write_atomically
 
@@ -50,12 +50,12 @@ def compute(events: Sequence[Path], spine: Path, feature_set: FeatureSet, schema
     """
     feature_set.check(schema)
     session = SparkSession.getActiveSession() or build_session("local[*]", memory)
-    rows = session.read.schema(_SPINE).parquet(_uri(spine))
+    rows = session.read.schema(_SPINE).parquet(uri(spine))
     summary = ("count(*)", "count(DISTINCT row_id)", "count(entity_id)", "count(moment)", "min(moment)", "max(moment)", "count(seen_seq)")
     count, ids, entities, moments, first_us, last_us, seeing = rows.selectExpr(*summary).collect()[0]
     check_counts(count, ids, entities, moments)
     asked = scans(feature_set, schema, first_us or 0, last_us or 0, by_clock=seeing < count, by_seq=seeing > 0)
-    held = _read_events(session, events, schema, asked)
+    held = read_events(session, events, schema, asked)
     groups = max(session.sparkContext.defaultParallelism, 1 + (count + _rows_in(events)) // GROUP)
     together = rows.unionByName(held, allowMissingColumns=True).repartition(groups, "entity_id")
     found = together.mapInArrow(partial(_compute, feature_set, asked), _out(feature_set))
@@ -75,54 +75,8 @@ def _compute(feature_set: FeatureSet, asked: Sequence[Scan], batches: Iterator[p
     known = events.append_column("entity", codes).filter(pc.is_valid(codes))
     found: dict[str, Values] = {}
     for scan in asked:
-        found |= evaluate(_events(known.filter(pc.equal(known.column("type"), scan.source)), scan), spine.rows, scan.features)
+        found |= evaluate(to_events(known.filter(pc.equal(known.column("type"), scan.source)), scan), spine.rows, scan.features)
     yield from finish(feature_set, found, spine.asked, spine.row_ids, spine.rows.moment).to_batches()
-
-
-def _events(table: pa.Table, scan: Scan) -> Events:
-    entity, time = (_numbers(table.column(name)) for name in ("entity", "event_time"))
-    keys: tuple[Ints, ...] = (time, entity)
-    if scan.ordered:
-        ids = table.column("event_id").combine_chunks()
-        places = np.empty(len(ids), np.int64)
-        places[pc.sort_indices(ids).to_numpy()] = np.arange(len(ids))
-        keys = (places, *keys)
-    order = np.lexsort(keys)
-    ingested, seq = (_numbers(table.column(name))[order] if name in scan.stamps else None for name in ("ingested_time", "seq"))
-    fields = {name: _field(table.column(name)).take(order) for name in scan.fields}
-    return Events(entity[order], time[order], fields, ingested, seq)
-
-
-def _field(column: pa.ChunkedArray) -> Field:
-    whole = column.combine_chunks()
-    present = pc.is_valid(whole).to_numpy(zero_copy_only=False) if whole.null_count else None
-    if not pa.types.is_string(whole.type):
-        return Field(_numbers(whole.cast(pa.int64())), present)
-    coded = whole.dictionary_encode()
-    return Field(_numbers(coded.indices), present, coded.dictionary.to_pylist())
-
-
-def _numbers(column: pa.Array | pa.ChunkedArray) -> Ints:
-    numbers: Ints = pc.fill_null(column, 0).to_numpy().astype(np.int64, copy=False)
-    return numbers
-
-
-def _read_events(session: SparkSession, events: Sequence[Path], schema: EventSchema, asked: Sequence[Scan]) -> DataFrame:
-    fields = [StructField(field, _KINDS[kind]) for field, kind in schema.columns.items()]
-    columns = StructType([*_EVENT, *fields])
-    if not events:
-        return session.createDataFrame([], columns)
-    needed = dict.fromkeys(field for scan in asked for field in scan.fields)
-    stamps = dict.fromkeys(stamp for scan in asked for stamp in scan.stamps)
-    ids = ["event_id"] if any(scan.ordered for scan in asked) else []
-    picked = ["entity_id", "type", "event_time", *ids, *stamps, *map(_name, needed)]
-    held = session.read.schema(columns).parquet(*map(_uri, events))
-    return held.where(" OR ".join(map(_condition, asked)) or "FALSE").selectExpr(*picked)
-
-
-def _condition(scan: Scan) -> str:
-    since = "" if scan.since_us is None else f" AND event_time >= {scan.since_us}"
-    return f"(type = {_text(scan.source)} AND event_time <= {scan.until_us}{since})"
 
 
 def _rows_in(events: Sequence[Path]) -> int:
@@ -132,21 +86,9 @@ def _rows_in(events: Sequence[Path]) -> int:
 def _write(found: DataFrame, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.") as folder:
         parts = Path(folder) / "parts"
-        found.coalesce(1).write.option("compression", "zstd").parquet(_uri(parts))
+        found.coalesce(1).write.option("compression", "zstd").parquet(uri(parts))
         (part,) = parts.glob("*.parquet")
         shutil.move(part, path)
-
-
-def _uri(path: Path) -> str:
-    return path.absolute().as_uri()
-
-
-def _name(identifier: str) -> str:
-    return "`" + identifier.replace("`", "``") + "`"
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _out(feature_set: FeatureSet) -> StructType:
@@ -154,11 +96,6 @@ def _out(feature_set: FeatureSet) -> StructType:
     return StructType([StructField("row_id", StringType()), *numbers, StructField("missing", ArrayType(StringType()))])
 
 
-_KINDS: dict[FieldType, DataType] = {FieldType.INT: LongType(), FieldType.STR: StringType(), FieldType.BOOL: BooleanType()}
-_EVENT = [
-    *(StructField(name, StringType()) for name in ("event_id", "entity_id", "type")),
-    *(StructField(name, LongType()) for name in ("event_time", "ingested_time", "seq")),
-]
 _SPINE = StructType(
     [
         *(StructField(name, StringType()) for name in ("row_id", "entity_id", "context")),

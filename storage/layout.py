@@ -27,8 +27,20 @@ class Layout:
 
     @property
     def features(self) -> Path:
-        """The newest table of all entities' features, a folder a use case; made from the tables, kept by no manifest."""
+        """What is computed from the tables and can be made again, a folder a use case."""
         return self.root / "features"
+
+    def latest(self, use_case: str) -> Path:
+        """The newest table of all entities' features."""
+        return self.features / use_case / "latest.parquet"
+
+    def tiles(self, use_case: str) -> Path:
+        """The event table laid out for windows."""
+        return self.features / use_case / "tiles"
+
+    def backfilled(self, use_case: str) -> Path:
+        """Features of logged decisions, computed point in time."""
+        return self.features / use_case / "backfill"
 
     @property
     def bundles(self) -> Path:

@@ -29,11 +29,8 @@ def recompute(decisions: pl.DataFrame, tables: Tables, use_case: UseCase, folder
     """
     folder.mkdir(parents=True, exist_ok=True)
     spine, out = folder / "spine.parquet", folder / "features.parquet"
-    asked = decision_spine(decisions).with_columns(
-        seen_seq=pl.when((decisions["source"] == "imported") & (pl.col("seen_seq") <= 0)).then(None).otherwise(pl.col("seen_seq"))
-    )
     try:
-        asked.write_parquet(spine)
+        decision_spine(decisions).write_parquet(spine)
         events = tables.files(use_case.name, EVENTS)
         point_in_time.compute(events, spine, use_case.feature_set, use_case.schema, out, memory)
         return pl.read_parquet(out)
