@@ -38,7 +38,8 @@ def build_set(place: Place, use_case: UseCase, as_of_us: int) -> TrainingSet:
     """
     folder = Path(tempfile.mkdtemp(prefix="offerloop-train-"))
     try:
-        found = build(place.tables, use_case, now_us=as_of_us, folder=folder, memory=place.settings.store.duckdb_memory)
+        store, memory = place.layout.backfilled(use_case.name), place.settings.store.duckdb_memory
+        found = build(place.tables, use_case, now_us=as_of_us, folder=folder, store=store, memory=memory)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(f"{len(found)} matured decisions; features of {found.backfilled} of them computed from events")

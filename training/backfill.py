@@ -6,6 +6,7 @@ import polars as pl
 
 from contracts.tables import EVENTS
 from features import point_in_time
+from features.backfill import backfill, read_backfilled
 from features.definitions import FeatureSet
 from features.skew import SkewReport, compare, decision_spine, logged_features
 from storage.tables import Tables
@@ -37,6 +38,24 @@ def recompute(decisions: pl.DataFrame, tables: Tables, use_case: UseCase, folder
     finally:
         spine.unlink(missing_ok=True)
         out.unlink(missing_ok=True)
+
+
+def backfilled(decisions: pl.DataFrame, tables: Tables, use_case: UseCase, store: Path, memory: str) -> pl.DataFrame:
+    """The use case's features at each decision, of which only those are computed that no earlier backfill did.
+
+    Args:
+        decisions: of the table `decisions`.
+        tables: where events and decisions are.
+        use_case: whose feature set is wanted.
+        store: folder in which what was backfilled is kept.
+        memory: what the engine may use before it spills.
+
+    Returns:
+        As `recompute`, in the order of the decisions.
+    """
+    backfill(tables, use_case.schema, use_case.feature_set, store, memory)
+    found = read_backfilled(store, use_case.feature_set)
+    return decisions.select(row_id="decision_id").join(found, on="row_id", how="left", maintain_order="left")
 
 
 def skew(decisions: pl.DataFrame, recomputed: pl.DataFrame, feature_set: FeatureSet) -> SkewReport:

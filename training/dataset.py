@@ -16,7 +16,7 @@ from decisions.matrix import Floats
 from decisions.rewards import matured
 from features.skew import SkewReport
 from storage.tables import Tables
-from training.backfill import recompute, skew
+from training.backfill import backfilled, recompute, skew
 from training.schema import check_rows, check_set
 from use_cases.definition import UseCase
 
@@ -92,7 +92,16 @@ class TrainingSet:
         return digest.hexdigest()
 
 
-def build(tables: Tables, use_case: UseCase, *, now_us: int, folder: Path, memory: str = "2GB", most: int = MOST_ROWS) -> TrainingSet:
+def build(
+    tables: Tables,
+    use_case: UseCase,
+    *,
+    now_us: int,
+    folder: Path,
+    store: Path | None = None,
+    memory: str = "2GB",
+    most: int = MOST_ROWS,
+) -> TrainingSet:
     """The training set of a use case as of now.
 
     Logged features are used where they are of the use case's feature set; the rest is computed from events, as it was known then.
@@ -102,6 +111,7 @@ def build(tables: Tables, use_case: UseCase, *, now_us: int, folder: Path, memor
         use_case: whose.
         now_us: outcome windows must have closed by then.
         folder: for files in between.
+        store: folder in which features computed from events are kept for the next time; by default they are not.
         memory: what the feature engine may use before it spills.
         most: newest decisions to take at most.
 
@@ -113,7 +123,7 @@ def build(tables: Tables, use_case: UseCase, *, now_us: int, folder: Path, memor
     closed = matured(logged, outcomes, window_us=use_case.outcome_window_us, now_us=now_us)
     newest = closed.sort("decided_at", "decision_id").tail(most)
     check_rows(newest, use_case, now_us)
-    features, backfilled, difference = _features(newest, tables, use_case, folder, memory)
+    features, computed, difference = _features(newest, tables, use_case, folder, store or folder / "backfill", memory)
     action, eligible, p_in_arm = candidates(newest, use_case.catalogue)
     training_set = TrainingSet(
         use_case=use_case,
@@ -123,7 +133,7 @@ def build(tables: Tables, use_case: UseCase, *, now_us: int, folder: Path, memor
         eligible=eligible,
         p_in_arm=p_in_arm,
         entity=newest["entity_id"].rank("dense").cast(pl.Int64).to_numpy() - 1,
-        backfilled=backfilled,
+        backfilled=computed,
         skew=difference,
     )
     check_set(features, use_case, training_set.randomised, newest["reward"])
@@ -150,7 +160,9 @@ def candidates(decisions: pl.DataFrame, catalogue: Catalogue) -> tuple[Ints, Boo
     return action, eligible, p_in_arm
 
 
-def _features(decisions: pl.DataFrame, tables: Tables, use_case: UseCase, folder: Path, memory: str) -> tuple[Floats, int, SkewReport]:
+def _features(
+    decisions: pl.DataFrame, tables: Tables, use_case: UseCase, folder: Path, store: Path, memory: str
+) -> tuple[Floats, int, SkewReport]:
     names = use_case.feature_set.names
     own = (decisions["feature_set"] == use_case.feature_set.digest) & (decisions["features"].list.len() == len(names))
     served = decisions.filter(own & (decisions["source"] == "served"))
@@ -160,7 +172,7 @@ def _features(decisions: pl.DataFrame, tables: Tables, use_case: UseCase, folder
     mine = own.to_numpy()
     if mine.any():
         features[mine] = decisions.filter(own)["features"].explode().to_numpy().reshape(-1, len(names))
-    computed = recompute(pl.concat([sample, other]), tables, use_case, folder, memory)
     if other.height:
-        features[~mine] = computed.tail(other.height).select(names).to_numpy()
-    return np.ascontiguousarray(features), other.height, skew(sample, computed, use_case.feature_set)
+        features[~mine] = backfilled(other, tables, use_case, store, memory).select(names).to_numpy()
+    again = recompute(sample, tables, use_case, folder, memory)
+    return np.ascontiguousarray(features), other.height, skew(sample, again, use_case.feature_set)
