@@ -73,7 +73,10 @@ def same(folder: Path, jobs: Sequence[str]) -> None:
         DataRefused: they did not.
     """
     names = ("row_id", *features().names)
-    first, *others = (pl.read_parquet(folder / f"{job}.parquet", columns=list(names)).sort("row_id") for job in jobs)
+    written = [folder / f"{job}.parquet" for job in jobs]
+    # why: Spark writes a folder, with files of check sums in it
+    files = [path / "*.parquet" if path.is_dir() else path for path in written]
+    first, *others = (pl.read_parquet(path, columns=list(names)).sort("row_id") for path in files)
     for job, other in zip(jobs[1:], others, strict=True):
         if not first.equals(other.select(first.columns)):
             raise DataRefused("outputs", [f"{job} differs from {jobs[0]}"])

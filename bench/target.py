@@ -10,6 +10,9 @@ from contracts.errors import OfferloopError
 
 MEASURED: Mapping[str, str] = {
     "P1": "bench.point_in_time",
+    "P2": "bench.feast_history",
+    "P3": "bench.spark",
+    "P4": "bench.growth",
     "P5": "bench.online",
     "P6": "bench.freshness",
     "P14": "bench.start",
