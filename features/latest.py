@@ -13,6 +13,7 @@ from features.definitions import FeatureSet
 from features.materialize import refresh
 from features.point_in_time import compute
 from features.tiles import Tiles
+from storage.layout import Layout
 from storage.tables import Tables
 
 
@@ -25,21 +26,11 @@ class Materialized:
     file: Path
 
 
-def tiles_of(folder: Path) -> Path:
-    """Where the tiles of a use case lie, in its folder of features."""
-    return folder / "tiles"
-
-
-def latest_of(folder: Path) -> Path:
-    """The table of all entities' features, in a use case's folder of features."""
-    return folder / "latest.parquet"
-
-
 def materialize(
     tables: Tables,
     schema: EventSchema,
     feature_set: FeatureSet,
-    folder: Path,
+    layout: Layout,
     moment_us: int,
     memory: str = "2GB",
     progress: Callable[[int, int], None] = lambda done, of: None,
@@ -52,19 +43,19 @@ def materialize(
         tables: drained tables.
         schema: of the use case's events.
         feature_set: what to compute.
-        folder: the use case's folder of features.
+        layout: of the installation.
         moment_us: as of when.
         memory: to work in.
         progress: told how many rows of how many are laid out.
     """
-    files, out = tables.files(schema.use_case, EVENTS), latest_of(folder)
+    files, out, laid_out = tables.files(schema.use_case, EVENTS), layout.latest(schema.use_case), layout.tiles(schema.use_case)
     if not files:
         return Materialized(0, 0, out)
-    days = refresh(tables, schema, tiles_of(folder), memory, progress=progress).days
+    days = refresh(tables, schema, laid_out, memory, progress=progress).days
     with TemporaryDirectory(prefix="offerloop-features-") as between:
         spine = Path(between) / "spine.parquet"
         entities = pl.scan_parquet(files).select("entity_id").unique().sort("entity_id")
         named = entities.select(row_id="entity_id", entity_id="entity_id", moment=pl.lit(moment_us, dtype=pl.Int64))
         named.collect().write_parquet(spine)
-        count = compute(files, spine, feature_set, schema, out, memory, tiles=Tiles(tiles_of(folder)))
+        count = compute(files, spine, feature_set, schema, out, memory, tiles=Tiles(laid_out))
     return Materialized(days, count, out)

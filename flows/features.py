@@ -40,8 +40,8 @@ def read_attributes(settings: Settings, use_case: UseCase) -> int:
 @task(name="Compute every entity's features", cache_policy=NO_CACHE)
 def write_table(place: Place, use_case: UseCase) -> int:
     """The features of all entities as of now, as they are known now, into Parquet; how many entities."""
-    folder, memory = place.layout.features / use_case.name, place.settings.store.duckdb_memory
-    done = materialize(place.tables, use_case.schema, use_case.feature_set, folder, place.clock.now_us(), memory)
+    memory = place.settings.store.duckdb_memory
+    done = materialize(place.tables, use_case.schema, use_case.feature_set, place.layout, place.clock.now_us(), memory)
     print(f"{done.days} days of events laid out")
     return done.entities
 

@@ -11,6 +11,7 @@ COMMANDS = {
     "profile": ("cli.features.profile", "How values are distributed in logged decisions, and how they drift."),
     "parity": ("cli.features.parity", "Compute logged features again with DuckDB and Spark, and compare the bits."),
     "materialize": ("cli.features.materialize", "Bring tiles up to date, and write the table of every entity's features."),
+    "backfill": ("cli.features.backfill", "Compute for logged decisions what they did not log, as it was known then."),
     "rebuild": ("cli.features.rebuild", "Make online states anew from the tables, as after damage."),
     "lineage": ("cli.features.lineage", "From sources to releases: what is made of what."),
     "docs": ("cli.features.docs", "The page of documentation of a use case's features."),

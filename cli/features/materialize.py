@@ -16,7 +16,7 @@ from use_cases.definition import load
 def command(context: click.Context, use_case: str, as_json: bool) -> int:
     """Lay events out as tiles, kept up by what is new, and write the features of every entity as of now. Interrupted, run it again."""
     settings = settings_of(context)
-    chosen, folder = load(use_case), layout_of(settings).features / use_case
+    chosen, layout = load(use_case), layout_of(settings)
     moment_us = clock_of(settings).now_us()
     tables = drained(settings)
 
@@ -24,7 +24,7 @@ def command(context: click.Context, use_case: str, as_json: bool) -> int:
         if not as_json:
             click.echo(f"{done:,} of {of:,} rows laid out")
 
-    done = materialize(tables, chosen.schema, chosen.feature_set, folder, moment_us, settings.store.duckdb_memory, told)
+    done = materialize(tables, chosen.schema, chosen.feature_set, layout, moment_us, settings.store.duckdb_memory, told)
     if as_json:
         print_json(done)
     else:

@@ -13,7 +13,6 @@ from cli.stores import drained
 from contracts.errors import NotFound
 from contracts.settings import Settings
 from contracts.tables import DECISIONS
-from features.latest import latest_of
 from features.profile import FeatureProfile, Period, logged_rows, profile
 from serving.messages import time_us
 from storage.files import write_bytes
@@ -55,7 +54,7 @@ def _logged(settings: Settings, use_case: UseCase, since: str | None) -> pl.Data
 
 
 def _latest(settings: Settings, use_case: UseCase) -> pl.DataFrame:
-    file = latest_of(layout_of(settings).features / use_case.name)
+    file = layout_of(settings).latest(use_case.name)
     if not file.exists():
         raise NotFound("table of all features", f"{file}; `offerloop features materialize {use_case.name}` writes it")
     rows = pl.read_parquet(file)

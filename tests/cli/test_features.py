@@ -12,6 +12,7 @@ from cli.features import COMMANDS
 from contracts.records import FieldValue
 from contracts.settings import Settings
 from contracts.tables import DECISIONS
+from features.backfill import read_backfilled
 from features.definitions import FeatureSet
 from features.vocabulary import events
 from releases.ledger import Ledger
@@ -166,7 +167,7 @@ def test_a_profile_may_be_of_the_table_of_all_entities(run: Run, layout: Layout)
     assert "features of 2 entities" in run("features", "materialize", USE_CASE).out
     found = json.loads(run("features", "profile", USE_CASE, "--latest", "--json").out)
     assert [(one["name"], one["rows"], one["missing"], one["periods"]) for one in found[:1]] == [("recency", 2, 0.5, [])]
-    file = layout.features / USE_CASE / "latest.parquet"
+    file = layout.latest(USE_CASE)
     pl.read_parquet(file).drop("recency").write_parquet(file)
     assert "`recency; `offerloop features materialize" in run("features", "profile", USE_CASE, "--latest").err
 
@@ -180,6 +181,22 @@ def test_materialized_features_are_those_of_now_and_can_be_written_again(run: Ru
     assert {one["feature"]: one["value"] for one in online} == {name: row[name] for name in load(USE_CASE).feature_set.names}
     accept(layout, "e-10")
     assert json.loads(run("features", "materialize", USE_CASE, "--json").out)["entities"] == 3
+
+
+def test_what_was_not_logged_is_computed_once(run: Run, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    accept(layout, "e-9")
+    decide(layout, "e-9")
+    use_case = load(USE_CASE)
+    done = json.loads(run("features", "backfill", USE_CASE, "--json").out)
+    assert (done["days"], done["rows"], set(done["features"])) == (1, 2, set(use_case.feature_set.names))
+    (rows,) = events("customer").count(days=7, name="rows")
+    monkeypatch.setattr(
+        "use_cases.email_promotion.USE_CASE", replace(use_case, feature_set=FeatureSet("more", (*use_case.feature_set.features, rows)))
+    )
+    assert "computed: rows\n" in run("features", "backfill", USE_CASE).out
+    assert "nothing that was not there" in run("features", "backfill", USE_CASE).out
+    found = read_backfilled(layout.backfilled(USE_CASE), load(USE_CASE).feature_set)
+    assert sorted(found.select("rows", "history").rows()) == [(0.0, 0.0), (1.0, 12_345.0)]
 
 
 def test_what_was_logged_is_what_the_tables_say(run: Run, layout: Layout) -> None:
@@ -211,6 +228,7 @@ def test_a_log_that_says_otherwise_is_shown_with_by_how_much(run: Run, layout: L
 def test_spark_says_the_same(run: Run, layout: Layout, spark: "SparkSession") -> None:
     accept(layout, "e-9")
     decide(layout, "e-9")
+    assert json.loads(run("features", "backfill", USE_CASE, "--engine", "spark", "--json").out)["rows"] == 2
     ran = run("features", "parity", USE_CASE)
     assert ran.code == 0 and "spark: 2 decisions, every feature equal to the last bit" in ran.out
 

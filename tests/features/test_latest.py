@@ -9,11 +9,12 @@ import pytest
 from contracts.clock import DAY_US
 from contracts.events import EventSchema, EventType, FieldType
 from decisions.record import make_event, record_event
-from features.latest import Materialized, latest_of, materialize
+from features.latest import Materialized, materialize
 from features.online import OnlineFeatures
 from features.vocabulary import attributes, events, feature_set
 from storage.drain import drain
 from storage.journal import Journal
+from storage.layout import Layout
 from storage.tables import Tables
 
 SCHEMA = EventSchema.build("shop", [EventType("visit", {"page": FieldType.STR}), EventType("profile", {"level": FieldType.INT})])
@@ -28,7 +29,7 @@ MONDAY = 20_003 * DAY_US
 
 class Shop:
     def __init__(self, folder: Path) -> None:
-        self.folder = folder / "features"
+        self.layout = Layout(folder)
         self.journal, self.tables = Journal(folder / "journal", 2**26), Tables(folder / "tables")
         self.online = OnlineFeatures(SCHEMA, 30 * DAY_US)
         self.sent = 0
@@ -40,10 +41,10 @@ class Shop:
 
     def materialize(self, moment_us: int) -> Materialized:
         drain(self.journal, self.tables, {"shop": SCHEMA})
-        return materialize(self.tables, SCHEMA, FEATURES, self.folder, moment_us)
+        return materialize(self.tables, SCHEMA, FEATURES, self.layout, moment_us)
 
     def rows(self) -> dict[str, tuple[float, ...]]:
-        found = pl.read_parquet(latest_of(self.folder))
+        found = pl.read_parquet(self.layout.latest("shop"))
         return {row["row_id"]: tuple(row[name] for name in FEATURES.names) for row in found.to_dicts()}
 
 
@@ -55,8 +56,8 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
 
 
 def test_without_events_there_is_nothing_to_write(shop: Shop) -> None:
-    assert shop.materialize(MONDAY) == Materialized(0, 0, latest_of(shop.folder))
-    assert not latest_of(shop.folder).exists()
+    assert shop.materialize(MONDAY) == Materialized(0, 0, shop.layout.latest("shop"))
+    assert not shop.layout.latest("shop").exists()
 
 
 def test_a_day_without_events_is_a_day_like_others(shop: Shop) -> None:

@@ -72,7 +72,7 @@ def test_attributes_are_in_the_next_decision_and_taken_in_once(place: Place) -> 
         assert recency(service, "a") == 8.0
     place.drain()
     assert write_table.fn(place, use_case) == 2
-    assert (place.layout.features / USE_CASE / "latest.parquet").exists()
+    assert place.layout.latest(USE_CASE).exists()
 
 
 def test_a_row_whose_transaction_commits_late_is_found_within_the_lag(service: DecisionService, place: Place) -> None:
