@@ -6,6 +6,8 @@ from enum import StrEnum
 ROUTES = ("decisions", "decisions_batch", "events", "outcomes", "hooks", "decision", "status")
 BOUNDS = ("estimate", "low", "high")
 """Values of the label `bound` of a figure with an interval."""
+SIZES = ("total", "median", "p99", "largest")
+"""Values of the label `size` of feature states."""
 
 
 class MetricType(StrEnum):
@@ -109,6 +111,8 @@ FORECAST = _gauge(
 )
 MATURED = _gauge("offerloop_matured_decisions", "Decisions whose outcome window has closed.", "use_case", "arm", "release_id")
 SKEW_ROWS = _gauge("offerloop_skew_rows", "Decisions whose logged features were recomputed, and those that differed.", "use_case", "result")
+STATES = _gauge("offerloop_states", "Entities that have a feature state, when they were last compacted.", "use_case")
+STATE_BYTES = _gauge("offerloop_state_bytes", "Size of feature states, when they were last compacted.", "use_case", "size")
 TABLE_ROWS = _gauge("offerloop_table_rows", "Rows in a table.", "use_case", "table")
 TABLE_AGE_SECONDS = _gauge("offerloop_table_age_seconds", "Logical seconds since the newest row of a table came in.", "use_case", "table")
 MONITOR_AGE_SECONDS = _gauge("offerloop_monitor_age_seconds", "Real seconds since the tables were last measured.")
@@ -137,6 +141,8 @@ METRICS = (
     FORECAST,
     MATURED,
     SKEW_ROWS,
+    STATES,
+    STATE_BYTES,
     TABLE_ROWS,
     TABLE_AGE_SECONDS,
     MONITOR_AGE_SECONDS,

@@ -11,6 +11,7 @@ from contracts.clock import DAY_US
 from decisions.record import DECISION, EVENT, OUTCOME
 from flows.drained import drain
 from flows.place import Place, open_place
+from monitoring.measures import StateMeasure, write_states
 from serving.service import DecisionService
 from storage.horizon import forget_ids
 from storage.journal import Journal
@@ -25,10 +26,12 @@ def merge(place: Place) -> int:
 @task(name="Compact feature states", retries=2, retry_delay_seconds=5, cache_policy=NO_CACHE)
 def compact_states(place: Place) -> list[str]:
     """Drop from feature states what no window needs, and make those anew that are damaged; what was found, in words."""
-    said = []
+    said: list[str] = []
+    found: dict[str, StateMeasure] = {}
     with DecisionService(place.settings, place.use_cases) as service:
         for name in place.use_cases:
             report = service.compact(name)
+            found[name] = StateMeasure(report.entities, report.total_bytes, report.median_bytes, report.p99_bytes, report.largest_bytes)
             said.append(
                 f"{name}: {report.entities} states of {report.total_bytes} bytes in all (median {report.median_bytes}, "
                 f"p99 {report.p99_bytes}, largest {report.largest_bytes}), {report.compacted} made smaller"
@@ -36,6 +39,7 @@ def compact_states(place: Place) -> list[str]:
             if report.damaged:
                 service.rebuild(name, report.damaged)
                 said.append(f"{name}: {len(report.damaged)} damaged states made anew from the tables")
+    write_states(place.layout, found)
     return said
 
 

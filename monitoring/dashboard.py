@@ -25,6 +25,8 @@ from contracts.metrics import (
     SERVICE_UP,
     SHADOW_SCORED,
     SKEW_ROWS,
+    STATE_BYTES,
+    STATES,
     TABLE_AGE_SECONDS,
     TABLE_ROWS,
     TRAFFIC_SHARE,
@@ -202,6 +204,15 @@ DATA = (
         unit="s",
     ),
     Panel("Rows of tables", "What was drained so far.", (Query(f"{TABLE_ROWS.series}{{{CHOSEN}}}", "{{use_case}} {{table}}"),)),
+    Panel(
+        "Feature states", "Entities that have one, when they were last compacted.", (Query(f"{STATES.series}{{{CHOSEN}}}", "{{use_case}}"),)
+    ),
+    Panel(
+        "Size of feature states",
+        "Of all, the middle one, one in a hundred, the largest.",
+        (Query(f"{STATE_BYTES.series}{{{CHOSEN}}}", "{{use_case}} {{size}}"),),
+        unit="bytes",
+    ),
     Panel("Triggers", "Rows of the inbox by what became of them.", (Query(INBOX_ROWS.series, "{{status}}"),)),
     Panel("Services", "1 while it runs.", (Query(SERVICE_UP.series, "{{service}}"),)),
     Panel("Age of the measurements", "Since the flow `monitor` last ran.", (Query(MONITOR_AGE_SECONDS.series, "age"),), unit="s"),

@@ -32,7 +32,10 @@ from contracts.metrics import (
     RELEASES,
     REWARD,
     SERVICE_UP,
+    SIZES,
     SKEW_ROWS,
+    STATE_BYTES,
+    STATES,
     TABLE_AGE_SECONDS,
     TABLE_ROWS,
     TRAFFIC_SHARE,
@@ -41,7 +44,7 @@ from contracts.metrics import (
 )
 from contracts.settings import Settings
 from contracts.traffic import CONTROL, Stage, TrafficPlan
-from monitoring.measures import Interval, UseCaseMeasures, read
+from monitoring.measures import Interval, StateMeasure, UseCaseMeasures, read, read_states
 from monitoring.services import services_up
 from releases.inbox import Inbox
 from releases.ledger import Ledger
@@ -90,11 +93,13 @@ class InstallationCollector(Collector):
             yield INBOX_ROWS, (status,), float(rows)
         measures = read(self.layout)
         yield MONITOR_AGE_SECONDS, (), time.time() - measures.made_s if measures else nan
+        states = read_states(self.layout)
         for use_case in self.use_cases:
             plan = self.ledger.plan(use_case)
             yield from self._ledger(use_case, plan)
             measured = measures.use_cases.get(use_case) if measures else None
             yield from _measured(use_case, measured, self.clock.now_us(), plan)
+            yield from _states(use_case, states.get(use_case))
 
     def _ledger(self, use_case: str, plan: TrafficPlan | None) -> Iterator[Sample]:
         newest = self.ledger.rows(use_case, limit=1)
@@ -126,6 +131,12 @@ def _measured(use_case: str, measured: UseCaseMeasures | None, now_us: int, plan
         yield TABLE_ROWS, (use_case, table), float(found_table.rows if found_table else 0)
         newest_us = found_table.newest_us if found_table else None
         yield TABLE_AGE_SECONDS, (use_case, table), nan if newest_us is None else (now_us - newest_us) / SECOND_US
+
+
+def _states(use_case: str, found: StateMeasure | None) -> Iterator[Sample]:
+    yield STATES, (use_case,), float(found.entities if found else 0)
+    for size in SIZES:
+        yield STATE_BYTES, (use_case, size), float(getattr(found, size)) if found else 0.0
 
 
 def _interval(metric: Metric, labels: tuple[str, ...], interval: Interval | None) -> Iterator[Sample]:

@@ -1,5 +1,6 @@
 """Measurements of an installation: the shape they are kept in between the flow that makes them and the exporter that shows them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -64,6 +65,16 @@ class UseCaseMeasures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unmatured: int
 
 
+class StateMeasure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Feature states of a use case: how many, and bytes of all, of the middle one, of one in a hundred, of the largest."""
+
+    entities: int
+    total: int
+    median: int
+    p99: int
+    largest: int
+
+
 class Measures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Measurements of one moment: `at_us` on the installation's clock, `made_s` in real seconds since 1970."""
 
@@ -89,3 +100,21 @@ def read(layout: Layout) -> Measures | None:
     except FileNotFoundError:
         return None
     return msgspec.json.decode(content, type=Measures)
+
+
+def write_states(layout: Layout, states: Mapping[str, StateMeasure]) -> None:
+    """Put what was found of the feature states of each use case in place of what was found before."""
+    write_bytes(_states_path(layout), msgspec.json.encode(states))
+
+
+def read_states(layout: Layout) -> Mapping[str, StateMeasure]:
+    """What was last found of feature states, by use case; nothing before the first time."""
+    try:
+        content = _states_path(layout).read_bytes()
+    except FileNotFoundError:
+        return {}
+    return msgspec.json.decode(content, type=dict[str, StateMeasure])
+
+
+def _states_path(layout: Layout) -> Path:
+    return layout.monitor / "states.json"

@@ -15,10 +15,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from contracts.clock import DAY_US, HOUR_US, Clock
-from contracts.metrics import METRICS, Source
+from contracts.metrics import METRICS, SIZES, Source
 from monitoring.exporter import InstallationCollector, registry
 from monitoring.measure import measure
-from monitoring.measures import write
+from monitoring.measures import StateMeasure, write, write_states
 from monitoring.services import services_up
 from releases.inbox import Inbox
 from releases.ledger import Act, Ledger
@@ -48,6 +48,13 @@ def test_every_metric_is_there_before_anything_happened(scrape: CollectorRegistr
     found = {family.name: family.samples for family in scrape.collect()}
     assert set(found) == EXPORTED
     assert all(found.values()), [name for name, samples in found.items() if not samples]
+
+
+def test_sizes_of_feature_states_are_shown(scrape: CollectorRegistry, layout: Layout) -> None:
+    write_states(layout, {"shop": StateMeasure(3, 900, 250, 380, 400)})
+    assert scrape.get_sample_value("offerloop_states", {"use_case": "shop"}) == 3.0
+    sizes = {name: scrape.get_sample_value("offerloop_state_bytes", {"use_case": "shop", "size": name}) for name in SIZES}
+    assert sizes == {"total": 900.0, "median": 250.0, "p99": 380.0, "largest": 400.0}
 
 
 def test_measurements_ledger_inbox_and_services_are_shown(
