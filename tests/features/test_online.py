@@ -171,6 +171,26 @@ def test_every_damaged_byte_is_noticed() -> None:
             READY.apply(state[:size], purchase(2, NOON, 1))
 
 
+def test_a_read_while_nothing_has_moved_does_not_look_at_events() -> None:
+    """What would be computed from damaged events cannot be read; what stands ready can, until the first window's tail moves."""
+    at = NOON + 7 * MINUTE_US
+    state, _ = READY.apply(None, purchase(1, at, 30))
+    broken = state[:-1] + bytes([state[-1] ^ 1])
+    leaves = NOON + 10 * MINUTE_US + Window.hours(2)
+    stales = at + HOUR_US
+    for moment in (at + 1, stales):
+        found = READY.read(broken, FEATURES, moment, {"hour": 3})
+        assert found.values.tolist()[:3] == [1, 30, 30]
+        assert found.values.tolist()[5:] == [3, 30]
+        assert found.ages_us.tolist()[0] == moment - at
+    for moment in (at, stales + 1, leaves):
+        with pytest.raises(DataRefused, match="feature state"):
+            READY.read(broken, FEATURES, moment, {})
+    row = READY.read(state, FEATURES, leaves, {})
+    assert (row.values.tolist()[:3], row.missing[0], row.stale) == ([0, 30, -5], "purchases", ("fresh",))
+    assert READY.read(state, FEATURES, leaves - 1, {}).values.tolist()[0] == 1
+
+
 def test_another_format_is_refused() -> None:
     state, _ = ONLINE.apply(None, purchase(1, NOON, 1))
     _, length, *_ = head(state)
