@@ -63,7 +63,9 @@ def play(service: DecisionService) -> None:
         futures = [service.submit(COPY, f"player-{player}", {}) for player in range(PLAYERS)]
         decided = [future.result() for future in futures]
         paying = [decision for decision in decided if draw.random() < 0.2]
-        service.accept_outcomes(COPY, [OutcomeMessage(f"o-{one.decision_id}", one.decision_id, 990_000) for one in paying])
+        service.accept_outcomes(
+            COPY, [OutcomeMessage(f"o-{one.decision_id}", one.decision_id, 990_000, one.decided_at + 1) for one in paying]
+        )
 
 
 def drained(service: DecisionService, use_case: UseCase) -> Tables:
