@@ -45,7 +45,12 @@ class ClockSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The embedded stores."""
+    """The embedded stores.
+
+    Attributes:
+        idempotency_days: how old an event may be when it is sent, and for how long an id that comes again is known. Rows of attributes may
+            be of any age. A decision takes outcomes for so long behind the end of its outcome window.
+    """
 
     map_size_bytes: int = 16 * 2**30
     duckdb_memory: str = "2GB"
