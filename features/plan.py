@@ -42,7 +42,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class WindowPlan:
-    """The aggregates over one window of one filter: those of a field's values, and those that need the times alone.
+    """The aggregates over one window of one filter: those of values, by field, and those that need the times alone.
 
     Attributes:
         number: among the parts of the plan, each of which holds until a moment of its own.
@@ -53,7 +53,7 @@ class WindowPlan:
     positions: Sequence[int]
     window_us: int
     hop_us: int
-    values: Sequence[tuple[Output, Callable[[Sequence[Any]], Any]]]
+    values: Mapping[str, Sequence[tuple[Output, Callable[[Sequence[Any]], Any]]]]
     counts: Sequence[Output]
     recencies: Sequence[Output]
 
@@ -226,7 +226,10 @@ def _window(number: int, window_us: int, features: Sequence[Aggregate], position
     outputs = {
         kind: [_output(feature, positions) for feature in features if feature.aggregate == kind] for kind in ("count", "seconds_since_last")
     }
-    values = [(_output(feature, positions), _REDUCE[feature.aggregate]) for feature in features if feature.aggregate in _REDUCE]
+    values: dict[str, list[tuple[Output, Callable[[Sequence[Any]], Any]]]] = {}
+    for feature in features:
+        if feature.aggregate in _REDUCE:
+            values.setdefault(feature.field or "", []).append((_output(feature, positions), _REDUCE[feature.aggregate]))
     own = [positions[feature.name] for feature in features]
     return WindowPlan(number, own, window_us, hop_us(window_us), values, outputs["count"], outputs["seconds_since_last"])
 

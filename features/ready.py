@@ -250,19 +250,21 @@ def _read_window(
         draft.put(output, float(end - start if chosen is None else len(chosen) - place), newest)
     for output in window.recencies:
         draft.put(output, 0.0, newest)
-    for output, reduce in window.values:
-        column, complete = columns.of(output.field)
+    for field, outputs in window.values.items():
+        column, complete = columns.of(field)
         if column is None:
             continue
         found: Any = column[start:end] if chosen is None else _picked(column, chosen[place:])
-        if complete:
-            draft.put_value(output, reduce(found), newest)
-            continue
-        present = [index for index, value in enumerate(found) if value is not None]
-        if present:
+        time_us = newest
+        if not complete:
+            present = [index for index, value in enumerate(found) if value is not None]
+            if not present:
+                continue
             time_us = times[start + present[-1] if chosen is None else chosen[place + present[-1]]]
-            values = found if len(present) == len(found) else [found[index] for index in present]
-            draft.put_value(output, reduce(values), time_us)
+            if len(present) < len(found):
+                found = [found[index] for index in present]
+        for output, reduce in outputs:
+            draft.put_value(output, reduce(found), time_us)
 
 
 def _chosen(conditions: Sequence[Condition], columns: _Columns, first: int, end: int) -> Sequence[int]:
