@@ -1,6 +1,6 @@
 """Feature states made anew: from the tables, then caught up from the journal, while events go on coming in."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -35,7 +35,12 @@ class RebuildReport:
 
 
 def rebuild(
-    journal: Journal, tables: Tables, schema: EventSchema, online: OnlineFeatures, entities: Collection[str] | None = None
+    journal: Journal,
+    tables: Tables,
+    schema: EventSchema,
+    online: OnlineFeatures,
+    entities: Collection[str] | None = None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> RebuildReport:
     """Make states anew, equal to what they would be had every event gone through `online.apply`.
 
@@ -48,6 +53,7 @@ def rebuild(
         schema: of the use case.
         online: how long events are kept, and which rows are kept ready.
         entities: only these; by default all that the tables or the journal know.
+        stopped: asked before each part whether to go on; what is done is reported.
     """
     journal.write(lambda write: write.continue_behind(tables.manifest().position))
     rebuilt = counted = 0
@@ -60,6 +66,8 @@ def rebuild(
                 log.read(read)
             names = sorted(name for name in {*known, *log.events} if _within(name, entities, first, last))
             for start in range(0, len(names), PART):
+                if stopped():
+                    return RebuildReport(rebuilt + start, counted)
                 with journal.read() as read:
                     log.read(read)
                 part = {name: [*known.get(name, ()), *log.events.get(name, ())] for name in names[start : start + PART]}

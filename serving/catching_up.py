@@ -68,7 +68,7 @@ class CatchingUp:
         return False
 
     def stop(self) -> None:
-        """Let a thread that has not begun yet end, and wait for one that has."""
+        """Let what is under way end at its next part."""
         self._stop.set()
         for thread in self._threads.values():
             thread.join()
@@ -89,7 +89,10 @@ class CatchingUp:
             coverage = self._read(use_case.name)
             if coverage.covers(coverage.kept) or self._stop.is_set():
                 return
-            report = rebuild(self._journal, self._tables, use_case.schema, self._online(use_case.name))
+            online = self._online(use_case.name)
+            report = rebuild(self._journal, self._tables, use_case.schema, online, stopped=self._stop.is_set)
+            if self._stop.is_set():
+                return
             self._journal.write(lambda write: cover(write, use_case.name, coverage.kept))
             _LOG.info("%s: %d states made anew from %d events of the tables", use_case.name, report.entities, report.events)
 

@@ -68,6 +68,19 @@ def test_many_events_are_made_from_bucket_by_bucket(stores: Stores, monkeypatch:
     assert stores.digests() == expected
 
 
+def test_what_is_stopped_half_way_is_done_again_from_the_start(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features.rebuild, "PART", 2)
+    stores.take(HISTORY)
+    expected = stores.digests()
+    for entity in ENTITIES:
+        stores.spoil(entity)
+    answers = iter([False, True])
+    assert rebuild(stores.journal, stores.tables, SCHEMA, ONLINE, stopped=lambda: next(answers)).entities == 2
+    assert stores.journal.get_state("shop", "p-4") == b"\xffno state"
+    assert rebuild(stores.journal, stores.tables, SCHEMA, ONLINE).entities == 5
+    assert stores.digests() == expected
+
+
 def test_seq_never_goes_back(stores: Stores) -> None:
     stores.take(HISTORY)
     state = stores.journal.get_state("shop", "p-1")
