@@ -1,5 +1,6 @@
 """A feature that is added to one file, in a line, is backfilled, trained on, released and served, with nothing else to do."""
 
+import time
 from collections.abc import Mapping
 from difflib import unified_diff
 from pathlib import Path
@@ -35,10 +36,8 @@ PLAYERS, ROUNDS = 150, 16
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    # why: a millisecond is a quarter of an hour, so that outcome windows close while the test runs
-    return Settings(
-        state=str(tmp_path / "state"), use_cases=(COPY,), clock=ClockSettings(scale=1_000_000), store=Store(map_size_bytes=2**28)
-    )
+    # why: the four hours of the outcome window are a second and a half
+    return Settings(state=str(tmp_path / "state"), use_cases=(COPY,), clock=ClockSettings(scale=10_000), store=Store(map_size_bytes=2**28))
 
 
 def play(service: DecisionService) -> None:
@@ -90,11 +89,18 @@ def spent(events: pl.DataFrame, decision: Mapping[str, Any], days: int) -> float
 def played(copy: Copy, settings: Settings) -> tuple[Path, UseCase]:
     """The features.py of a use case whose installation has decisions in its log."""
     file = copy("game_promotion")
+    init = file.with_name("__init__.py")
+    # why: what is learned does not matter here, and learning takes time
+    init.write_text(init.read_text().replace("Learner(rounds=120)", "Learner(rounds=5)"))
     use_case = load_copy()
+    assert use_case.learner.rounds == 5
     start_releases(settings)
     with DecisionService(settings) as service:
         play(service)
         drained(service, use_case)
+        closed_us = service.clock.now_us() + use_case.outcome_window_us
+        while service.clock.now_us() <= closed_us:
+            time.sleep(0.05)
     return file, use_case
 
 
