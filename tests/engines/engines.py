@@ -49,10 +49,10 @@ def online_ready(feature_set: FeatureSet, schema: EventSchema, events: Sequence[
 
 
 def online_many(feature_set: FeatureSet, schema: EventSchema, events: Sequence[Event], rows: Sequence[Row]) -> dict[str, Found]:
-    """The online state with rows kept ready, read for all entities of a moment in one call."""
+    """The online state made at once from the whole history, read for all entities of a moment in one call."""
     moments: dict[tuple[int, OnlineFeatures], list[tuple[Row, bytes | None]]] = {}
-    for row, store, state in _states(schema, events, rows, [feature_set], [feature_set]):
-        moments.setdefault((row.moment, store), []).append((row, state))
+    for row, store, seen in _seen(schema, events, rows, [feature_set], [feature_set]):
+        moments.setdefault((row.moment, store), []).append((row, store.build(seen)))
     found: dict[str, Found] = {}
     for (moment, store), asked in moments.items():
         several = store.read_many([state for _, state in asked], feature_set, moment, [row.context for row, _ in asked])
@@ -61,7 +61,7 @@ def online_many(feature_set: FeatureSet, schema: EventSchema, events: Sequence[E
 
 
 def online_rebuilt(feature_set: FeatureSet, schema: EventSchema, events: Sequence[Event], rows: Sequence[Row]) -> dict[str, Found]:
-    """The online state made at once from the whole history, without what no later moment needs, as after a loss and a compaction."""
+    """The online state made at once, without what no later moment needs, as after a loss and a compaction."""
     found = {}
     for row, store, seen in _seen(schema, events, rows, [feature_set], [feature_set]):
         state = store.build(seen)

@@ -23,7 +23,7 @@ from tests.engines.test_obligations import BASE, FEATURES, purchase
 from tests.engines.world import NOON
 from tests.engines.world import SCHEMA as SHOP
 
-HISTORIES = 150
+HISTORIES = 80
 LATE = purchase(4, NOON - 25 * HOUR_US, 11, ingested=NOON - 5)
 
 

@@ -18,16 +18,21 @@ from tests.engines.rows import Row
 A_SET = 60
 MOST_SETS = 100
 SETS_LOOKED_AT = 40
+QUICK = ("duckdb", "online", "online-ready")
+FEW_SETS = 3
+"""For engines that are not quick, in the short form."""
 DEFAULT_HISTORIES = 480
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test a set and engine: `A_SET` histories a set, and more where there would be too many sets."""
     if "number" in metafunc.fixturenames:
+        sets = sets_of(metafunc.config)
+        few = metafunc.config.getoption("--histories", DEFAULT_HISTORIES) <= DEFAULT_HISTORIES
         cases = [
             pytest.param(engine.values[0], number, marks=engine.marks, id=f"{engine.values[0]}-{number}")
             for engine in EACH_ENGINE[1:]
-            for number in range(sets_of(metafunc.config))
+            for number in range(min(sets, FEW_SETS) if few and engine.values[0] not in QUICK else sets)
         ]
         metafunc.parametrize(("name", "number"), cases)
 

@@ -16,8 +16,8 @@ from tests.engines.random_histories import draw_history
 from tests.engines.random_sets import SCHEMA as BAZAAR
 from tests.engines.random_sets import draw_set
 from tests.engines.reference import reference
-from tests.engines.rows import Row
-from tests.engines.world import FEATURES, NOON, SCHEMA, aggregate
+from tests.engines.rows import Found, Row
+from tests.engines.world import FEATURES, KINDS, NOON, SCHEMA, aggregate
 
 ALIKE = ("p", "P", "p ", " p", "é", "e\u0301", "it's", 'a\\"b', "日本", "p%20", "null", "0", "00", "{p}", "a" * 128)
 
@@ -93,21 +93,29 @@ def test_events_at_one_time_that_nothing_asks_about(job: Job, tmp_path: Path) ->
     assert from_files(job, ends, SCHEMA, written(tmp_path, events[::2], events[1::2]), rows) == expected
 
 
-def test_a_thousand_rows_of_one_entity(job: Job, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def crowd() -> tuple[FeatureSet, list[Event], list[Row], dict[str, Found]]:
+    """A thousand rows of one entity, and what they are by the definitions."""
     chance = Random(3)
-    times = sorted(NOON - chance.randrange(20 * DAY_US) for _ in range(300))
+    times = sorted(NOON - chance.randrange(15 * DAY_US) for _ in range(150))
     events = purchases("p", *times)
-    moments = [NOON - chance.randrange(20 * DAY_US) // MINUTE_US * MINUTE_US for _ in range(700)] + chance.choices(times, k=300)
-    rows = [Row(f"r{number}", "p", moment, chance.choice((None, number % 301))) for number, moment in enumerate(moments)]
-    assert from_files(job, FEATURES, SCHEMA, written(tmp_path, events[::2], events[1::2]), rows) == reference(
-        FEATURES, SCHEMA, events, rows
-    )
+    moments = [NOON - chance.randrange(15 * DAY_US) // MINUTE_US * MINUTE_US for _ in range(700)] + chance.choices(times, k=300)
+    rows = [Row(f"r{number}", "p", moment, chance.choice((None, number % 151))) for number, moment in enumerate(moments)]
+    asked = FeatureSet("crowd", tuple(aggregate(kind, window, "") for kind in KINDS for window in ("1h", "2d")))
+    return asked, events, rows, reference(asked, SCHEMA, events, rows)
+
+
+def test_a_thousand_rows_of_one_entity(
+    job: Job, tmp_path: Path, crowd: tuple[FeatureSet, list[Event], list[Row], dict[str, Found]]
+) -> None:
+    asked, events, rows, expected = crowd
+    assert from_files(job, asked, SCHEMA, written(tmp_path, events[::2], events[1::2]), rows) == expected
 
 
 def test_many_small_files_in_any_order(job: Job, tmp_path: Path) -> None:
     chance = Random(4)
     feature_set = draw_set(chance)
-    histories = [draw_history(chance, f"p{number}", feature_set) for number in range(60)]
+    histories = [draw_history(chance, f"p{number}", feature_set, NOON) for number in range(60)]
     events = [event for history in histories for event in history.events]
     chance.shuffle(events)
     files = []
