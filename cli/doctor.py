@@ -177,11 +177,11 @@ def _attributes(settings: Settings, use_case: "UseCase", source: "AttributeSourc
 
     name = f"attributes {source.name} of {use_case.name}"
     try:
-        place = locate(source, settings.attribute_sources)
-        next(rows(source, use_case.schema.types[source.name].fields, place, since_us=2**53), None)
+        address = locate(source, settings.attribute_sources)
+        next(rows(source, use_case.schema.types[source.name].fields, address, since_us=2**53), None)
     except OfferloopError as error:
         return Finding(name, False, str(error), "without it, its features are missing", needed=False)
-    return Finding(name, True, str(place))
+    return Finding(name, True, str(address))
 
 
 def _installed(name: str) -> bool:

@@ -12,7 +12,7 @@ from contracts.digests import digest_of
 from contracts.errors import InvalidInput
 from contracts.events import FieldType
 from contracts.records import FieldValue
-from flows.sources import PART, Place, Row, locate, rows
+from flows.sources import PART, Address, Row, locate, rows
 from serving.intake import Unfit
 from serving.messages import EventMessage, is_id, time_us
 from serving.service import DecisionService
@@ -66,11 +66,11 @@ def take_in(service: DecisionService, use_case: UseCase, source: AttributeSource
     key, now_us = f"attributes/{use_case.name}/{source.name}", service.clock.now_us()
     with service.journal.read() as seen:
         mark = _mark(seen.get_meta(key), source)
-    place = locate(source, service.settings.attribute_sources)
+    address = locate(source, service.settings.attribute_sources)
     waiting = {message.event_id: message for message in mark.waiting}
     refused = {event_id: recorded_at for recorded_at, event_id in mark.refused}
     accepted, quarantined, newest = 0, 0, mark.since_us + source.lag_us
-    rows_in_order = chain(_due(mark, now_us), read(use_case, source, place, mark.since_us))
+    rows_in_order = chain(_due(mark, now_us), read(use_case, source, address, mark.since_us))
     while part := list(islice(rows_in_order, PART)):
         _check_some_fit(source, part)
         newest = max(newest, *(row.recorded_at for row in part))
@@ -90,7 +90,7 @@ def take_in(service: DecisionService, use_case: UseCase, source: AttributeSource
     return Taken(accepted, quarantined, len(later))
 
 
-def read(use_case: UseCase, source: AttributeSource, place: Place, since_us: int) -> Iterator[Found]:
+def read(use_case: UseCase, source: AttributeSource, address: Address, since_us: int) -> Iterator[Found]:
     """Rows recorded at `since_us` or later, in the order they were recorded, as events or with the reason why they are none.
 
     Raises:
@@ -98,7 +98,7 @@ def read(use_case: UseCase, source: AttributeSource, place: Place, since_us: int
         StoreUnavailable: it cannot be read now.
     """
     fields = use_case.schema.types[source.name].fields
-    for row in rows(source, fields, place, since_us):
+    for row in rows(source, fields, address, since_us):
         found = _found(use_case, source, fields, row)
         # why: SQLite cannot compare times that are texts, so rows that were read long ago come, too
         if found.recorded_at == 0 or found.recorded_at >= since_us:

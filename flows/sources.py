@@ -36,18 +36,18 @@ _FITTING: Mapping[FieldType, frozenset[str]] = {FieldType.INT: _WHOLE, FieldType
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Address:
     """Where a source's table lies."""
 
     kind: Literal["sqlite", "parquet", "postgresql"]
-    address: str
+    named: str
 
     def __str__(self) -> str:
         """The address, without what a URL says besides."""
-        return self.address.partition("?")[0]
+        return self.named.partition("?")[0]
 
 
-def locate(source: AttributeSource, sources: Mapping[str, str]) -> Place:
+def locate(source: AttributeSource, sources: Mapping[str, str]) -> Address:
     """Where the settings say that a source is.
 
     Raises:
@@ -59,13 +59,13 @@ def locate(source: AttributeSource, sources: Mapping[str, str]) -> Place:
         if url.password is not None or "password" in parse_qs(url.query):
             shown = f"{url.scheme}://{url.username or ''}@…"
             raise SettingsError(key, shown, "no password in it: name a file by `?passfile=FILE`, or by the variable PGPASSFILE")
-        return Place("postgresql", named)
+        return Address("postgresql", named)
     if not named or not Path(named).is_file():
         raise SettingsError(key, named, f"{_EXPECTED} that is there")
-    return Place("parquet" if named.endswith(".parquet") else "sqlite", named)
+    return Address("parquet" if named.endswith(".parquet") else "sqlite", named)
 
 
-def rows(source: AttributeSource, fields: Mapping[str, FieldType], place: Place, since_us: int) -> Iterator[Row]:
+def rows(source: AttributeSource, fields: Mapping[str, FieldType], address: Address, since_us: int) -> Iterator[Row]:
     """Rows recorded at `since_us` or later, in the order they were recorded: `entity_id`, the times, the fields.
 
     Times are whole numbers or texts as they stand in the table; whether a value fits is for the reader to see.
@@ -73,7 +73,7 @@ def rows(source: AttributeSource, fields: Mapping[str, FieldType], place: Place,
     Args:
         source: whose query is asked; of a Parquet file the columns are taken as they are.
         fields: of the source's event type.
-        place: where it lies.
+        address: where it lies.
         since_us: by `recorded_at`.
 
     Raises:
@@ -81,20 +81,20 @@ def rows(source: AttributeSource, fields: Mapping[str, FieldType], place: Place,
         StoreUnavailable: it cannot be read now.
     """
     columns = ("entity_id", *TIMES, *fields)
-    match place.kind:
+    match address.kind:
         case "sqlite":
-            return _sqlite(source, columns, place, since_us)
+            return _sqlite(source, columns, address, since_us)
         case "parquet":
-            return _parquet(source, fields, place, since_us)
+            return _parquet(source, fields, address, since_us)
         case "postgresql":
-            return _postgresql(source, fields, place, since_us)
+            return _postgresql(source, fields, address, since_us)
 
 
-def _sqlite(source: AttributeSource, columns: tuple[str, ...], place: Place, since_us: int) -> Iterator[Row]:
+def _sqlite(source: AttributeSource, columns: tuple[str, ...], address: Address, since_us: int) -> Iterator[Row]:
     # why: texts are greater than all numbers to SQLite, so times that are texts are all read
     query = f"SELECT * FROM ({_query(source)}) WHERE recorded_at >= ? OR recorded_at IS NULL ORDER BY recorded_at, valid_from, entity_id"
     try:
-        with closing(sqlite3.connect(f"file:{place.address}?mode=ro", uri=True, timeout=10.0)) as connection:
+        with closing(sqlite3.connect(f"file:{address.named}?mode=ro", uri=True, timeout=10.0)) as connection:
             named = [name for name, *_ in connection.execute(f"SELECT * FROM ({_query(source)}) LIMIT 0").description]
             _check_columns(source, columns, named)
             for row in connection.execute(query, (since_us,)):
@@ -102,15 +102,15 @@ def _sqlite(source: AttributeSource, columns: tuple[str, ...], place: Place, sin
     except sqlite3.OperationalError as error:
         if "no such" in str(error):
             raise _lost(source, str(error)) from error
-        raise StoreUnavailable(f"attribute source {source.name} ({place})", str(error)) from error
+        raise StoreUnavailable(f"attribute source {source.name} ({address})", str(error)) from error
     except sqlite3.Error as error:
-        raise StoreUnavailable(f"attribute source {source.name} ({place})", str(error)) from error
+        raise StoreUnavailable(f"attribute source {source.name} ({address})", str(error)) from error
 
 
-def _parquet(source: AttributeSource, fields: Mapping[str, FieldType], place: Place, since_us: int) -> Iterator[Row]:
+def _parquet(source: AttributeSource, fields: Mapping[str, FieldType], address: Address, since_us: int) -> Iterator[Row]:
     columns = ("entity_id", *TIMES, *fields)
     try:
-        frame = pl.scan_parquet(place.address, hive_partitioning=False)
+        frame = pl.scan_parquet(address.named, hive_partitioning=False)
         schema = frame.collect_schema()
         _check_columns(source, columns, schema.names(), others=True)
         for name in columns:
@@ -124,15 +124,15 @@ def _parquet(source: AttributeSource, fields: Mapping[str, FieldType], place: Pl
         found = asked.sort("recorded_at", "valid_from", "entity_id", nulls_last=True).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         what = f"it is no whole Parquet file ({str(error).splitlines()[0]}); write it under another name, then rename it"
-        raise StoreUnavailable(f"attribute source {source.name} ({place})", what) from error
+        raise StoreUnavailable(f"attribute source {source.name} ({address})", what) from error
     for part in found.iter_slices(PART):
         yield from part.iter_rows(named=True)
 
 
-def _postgresql(source: AttributeSource, fields: Mapping[str, FieldType], place: Place, since_us: int) -> Iterator[Row]:
+def _postgresql(source: AttributeSource, fields: Mapping[str, FieldType], address: Address, since_us: int) -> Iterator[Row]:
     columns = ("entity_id", *TIMES, *fields)
     try:
-        with psycopg.connect(place.address, connect_timeout=10, application_name="offerloop") as connection:
+        with psycopg.connect(address.named, connect_timeout=10, application_name="offerloop") as connection:
             connection.read_only = True
             kinds = _postgresql_types(connection, source)
             _check_columns(source, columns, list(kinds))
@@ -146,7 +146,7 @@ def _postgresql(source: AttributeSource, fields: Mapping[str, FieldType], place:
     except (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable) as error:
         raise _lost(source, _first_line(error)) from error
     except psycopg.Error as error:
-        raise StoreUnavailable(f"attribute source {source.name} ({place})", _first_line(error)) from error
+        raise StoreUnavailable(f"attribute source {source.name} ({address})", _first_line(error)) from error
 
 
 def _postgresql_types(connection: "psycopg.Connection[Any]", source: AttributeSource) -> dict[str, str]:

@@ -123,5 +123,5 @@ def test_a_place_that_cannot_be_is_named_without_its_secret(named: str, said: st
 
 
 def test_an_address_is_shown_without_what_follows_the_question_mark() -> None:
-    place = locate(SOURCE, {"customer": "postgresql://shop@db/shop?passfile=/etc/shop"})
-    assert (place.kind, str(place)) == ("postgresql", "postgresql://shop@db/shop")
+    address = locate(SOURCE, {"customer": "postgresql://shop@db/shop?passfile=/etc/shop"})
+    assert (address.kind, str(address)) == ("postgresql", "postgresql://shop@db/shop")
