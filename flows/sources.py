@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import polars as pl
 import psycopg
@@ -94,7 +94,7 @@ def _sqlite(source: AttributeSource, columns: tuple[str, ...], address: Address,
     # why: texts are greater than all numbers to SQLite, so times that are texts are all read
     query = f"SELECT * FROM ({_query(source)}) WHERE recorded_at >= ? OR recorded_at IS NULL ORDER BY recorded_at, valid_from, entity_id"
     try:
-        with closing(sqlite3.connect(f"file:{address.named}?mode=ro", uri=True, timeout=10.0)) as connection:
+        with closing(sqlite3.connect(f"file:{quote(address.named)}?mode=ro", uri=True, timeout=10.0)) as connection:
             named = [name for name, *_ in connection.execute(f"SELECT * FROM ({_query(source)}) LIMIT 0").description]
             _check_columns(source, columns, named)
             for row in connection.execute(query, (since_us,)):
@@ -110,7 +110,7 @@ def _sqlite(source: AttributeSource, columns: tuple[str, ...], address: Address,
 def _parquet(source: AttributeSource, fields: Mapping[str, FieldType], address: Address, since_us: int) -> Iterator[Row]:
     columns = ("entity_id", *TIMES, *fields)
     try:
-        frame = pl.scan_parquet(address.named, hive_partitioning=False)
+        frame = pl.scan_parquet(address.named, hive_partitioning=False, glob=False)
         schema = frame.collect_schema()
         _check_columns(source, columns, schema.names(), others=True)
         for name in columns:

@@ -23,7 +23,10 @@ def found(file: Path, since_us: int = 0, source: AttributeSource = SOURCE) -> li
     return list(rows(source, FIELDS, locate(source, {"customer": str(file)}), since_us))
 
 
-@pytest.mark.parametrize("name, put", [("customers.sqlite", in_sqlite), ("customers.parquet", in_parquet)])
+@pytest.mark.parametrize(
+    "name, put",
+    [("customers.sqlite", in_sqlite), ("customers.parquet", in_parquet), ("50% [a]?.sqlite", in_sqlite), ("50% [a]*.parquet", in_parquet)],
+)
 def test_rows_come_in_the_order_they_were_recorded_and_only_new_ones(tmp_path: Path, name: str, put: Put) -> None:
     file = put(tmp_path / name, customer("b", 30, 1), customer("a", 10, 2), customer("a", 20, 3), customer("c", None))
     assert {(row["entity_id"], row["recorded_at"]) for row in found(file, 15)} == {("a", 20), ("b", 30), ("c", None)}
