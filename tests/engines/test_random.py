@@ -1,19 +1,21 @@
 """The engines agree to the bit on random feature sets over random histories; `--histories` says how many, `--histories-seed` which."""
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from random import Random
 from typing import get_args
 
 import pytest
 
+import spark_jobs.materialize
 from contracts.records import Event
 from features.definitions import Aggregate, AggregateKind, Attribute, Derived, Fallback, FeatureSet, WhereOp
 from tests.engines.difference import explained
-from tests.engines.engines import EACH_ENGINE, engine_named
+from tests.engines.engines import EACH_ENGINE, engine_named, from_tables
 from tests.engines.random_histories import draw_history, draw_moment
 from tests.engines.random_sets import SCHEMA, draw_set
 from tests.engines.rows import Row
+from tests.engines.tiled import compute_from_tiles
 
 A_SET = 60
 MOST_SETS = 100
@@ -61,7 +63,17 @@ def test_an_engine_equals_the_definitions(name: str, number: int, request: pytes
     assert explained(engine_named(name, request), feature_set, SCHEMA, events, rows) == ""
 
 
-def test_what_is_drawn_has_everything(request: pytest.FixtureRequest) -> None:
+@pytest.mark.engines
+@pytest.mark.usefixtures("spark")
+def test_tiles_that_spark_laid_out_equal_the_definitions(request: pytest.FixtureRequest) -> None:
+    seed = int(request.config.getoption("--histories-seed", 20_241_121))
+    print(f"--histories-seed {seed}")
+    feature_set, events, rows = drawn(seed, 1, A_SET)
+    engine = from_tables(partial(compute_from_tiles, make=spark_jobs.materialize.make_tiles))
+    assert explained(engine, feature_set, SCHEMA, events, rows) == ""
+
+
+def test_what_is_drawn_has_everything() -> None:
     chance = Random(0)
     sets = [draw_set(chance) for _ in range(SETS_LOOKED_AT)]
     features = [feature for feature_set in sets for feature in feature_set.features]

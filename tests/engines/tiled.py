@@ -10,7 +10,7 @@ from contracts.clock import DAY_US
 from contracts.events import EventSchema
 from contracts.tables import EVENTS
 from features.definitions import FeatureSet
-from features.materialize import refresh
+from features.materialize import Make, make_tiles, refresh
 from features.point_in_time import compute
 from features.tiles import Tiles
 from storage.tables import Part, Tables, polars_schema
@@ -21,9 +21,16 @@ SEASON_US = 100 * DAY_US
 
 
 def compute_from_tiles(
-    events: Sequence[Path], spine: Path, feature_set: FeatureSet, schema: EventSchema, out: Path, memory: str = "2GB"
+    events: Sequence[Path],
+    spine: Path,
+    feature_set: FeatureSet,
+    schema: EventSchema,
+    out: Path,
+    memory: str = "2GB",
+    *,
+    make: Make = make_tiles,
 ) -> int:
-    """Like `features.point_in_time.compute`, from tiles of the same events, which are laid out in steps."""
+    """Like `features.point_in_time.compute`, from tiles of the same events, which `make` lays out in steps."""
     columns = polars_schema(EVENTS, schema)
     with TemporaryDirectory() as folder:
         tables, root = Tables(Path(folder) / "tables"), Path(folder) / "tiles"
@@ -31,7 +38,7 @@ def compute_from_tiles(
         for step in range(STEPS):
             part = rows[step * rows.height // STEPS : (step + 1) * rows.height // STEPS]
             tables.commit(_write(Path(folder) / "tables", schema, part, f"step-{step}"), step + 1)
-            refresh(tables, schema, root, memory)
+            refresh(tables, schema, root, memory, make=make)
         return compute(tables.files(schema.use_case, EVENTS), spine, feature_set, schema, out, memory, tiles=Tiles(root))
 
 

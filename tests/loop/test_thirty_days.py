@@ -11,12 +11,19 @@ import pytest
 
 import features.point_in_time
 import spark_jobs.point_in_time
+from contracts.records import Event
 from contracts.tables import DECISIONS, EVENTS, OUTCOMES, QUARANTINE
-from features.skew import logged_features
+from features.backfill import backfill, read_backfilled
+from features.skew import compare, logged_features
 from features.tiles import Tiles
+from tests.engines.reference import reference
+from tests.engines.rows import Row
 from tests.loop.disturbance import BROKEN, LATE, TWICE
 from tests.loop.month import DAYS, Machine, Month, play_month
 from training.parity import Compute, check
+
+SAMPLED = 5
+"""One decision in so many is held against the definitions themselves."""
 
 JOBS = ["duckdb", "tiles", pytest.param("spark", marks=pytest.mark.engines)]
 
@@ -58,6 +65,39 @@ def test_what_was_served_is_what_the_tables_say(month: Month, job: str, tmp_path
     assert first.rows + second.rows == month.decided
     assert (sum(first.other_sets.values()), sum(second.other_sets.values())) == (second.rows, first.rows)
     assert min(first.rows, second.rows) > month.decided // 4
+
+
+def test_a_backfill_is_what_was_served(month: Month, decisions: pl.DataFrame, tmp_path: Path) -> None:
+    for use_case in month.use_cases:
+        own = use_case.feature_set
+        backfill(month.tables, use_case.schema, own, tmp_path, tiles=Tiles(month.tiles))
+        made = read_backfilled(tmp_path, own)
+        found = compare(logged_features(decisions, own), made, own)
+        assert (made.height, found.examples, found.differing_rows) == (month.decided, (), 0)
+        assert found.rows > month.decided // 4
+
+
+def test_what_was_served_is_what_the_definitions_say(month: Month, decisions: pl.DataFrame, events: pl.DataFrame) -> None:
+    types = month.use_cases[0].schema.types
+    held = [
+        Event(row["event_id"], row["entity_id"], row["type"], row["event_time"], row["ingested_time"], row["seq"], own)
+        for row in events.iter_rows(named=True)
+        for own in [{name: row[name] for name in types[row["type"]].fields}]
+    ]
+    for use_case in month.use_cases:
+        names = use_case.feature_set.names
+        logged = decisions.filter(pl.col("feature_set") == use_case.feature_set.digest).gather_every(SAMPLED)
+        rows = [
+            Row(row["decision_id"], row["entity_id"], row["decided_at"], row["seen_seq"], json.loads(row["context"]))
+            for row in logged.iter_rows(named=True)
+        ]
+        expected = reference(use_case.feature_set, use_case.schema, held, rows)
+        for row in logged.iter_rows(named=True):
+            one = expected[row["decision_id"]]
+            assert {name: value.hex() for name, value in zip(names, row["features"], strict=True)} == one.values
+            assert set(row["missing"]) == set(one.missing)
+            assert dict(zip(names, row["ages_us"], strict=True)) == one.ages_us
+            assert row["degraded"] == [f"stale:{name}" for name in names if name in (one.stale or ())]
 
 
 def test_it_was_a_month_of_disturbed_traffic(month: Month, decisions: pl.DataFrame) -> None:
