@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -64,6 +64,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         state: the one folder of the installation's state.
         host: the address everything listens on.
         use_cases: the ones that run, each a folder of `use_cases/`.
+        feature_engine: what computes features in bulk; Spark on `spark_master`, where one machine is too small.
         attribute_sources: where each named attribute source is: a SQLite or `*.parquet` file, or a `postgresql://` URL without password.
     """
 
@@ -75,6 +76,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clock: ClockSettings = ClockSettings()
     store: Store = Store()
     attribute_sources: Mapping[str, str] = {}
+    feature_engine: Literal["duckdb", "spark"] = "duckdb"
     spark_master: str = "local[2]"
 
     @property

@@ -7,7 +7,6 @@ holds until the day gains decisions, or events that imported decisions of it wou
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import polars as pl
@@ -17,15 +16,13 @@ from contracts.events import EventSchema
 from contracts.tables import DECISIONS, EVENTS
 from features.definitions import Derived, Feature, FeatureSet
 from features.expressions import columns
-from features.point_in_time import compute as compute_here
+from features.jobs import DUCKDB, Jobs
 from features.skew import decision_spine
+from features.tiles import Tiles
 from storage.files import write_atomically, write_bytes
 from storage.tables import Part, Tables
 
 FORMAT = 1
-
-Compute = Callable[..., int]
-"""A point-in-time job: `features.point_in_time.compute` or its twin of Spark."""
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,9 +63,9 @@ def backfill(
     root: Path,
     memory: str = "2GB",
     *,
-    compute: Compute = compute_here,
+    tiles: Tiles | None = None,
+    jobs: Jobs = DUCKDB,
     progress: Callable[[int, int], None] = lambda done, of: None,
-    **options: Any,
 ) -> Backfilled:
     """Compute what is not there yet, a day of decisions at a time. Killed at any point, it goes on from the last day that was done.
 
@@ -78,9 +75,9 @@ def backfill(
         feature_set: what is wanted of every decision.
         root: folder of what was backfilled for the use case.
         memory: to work in.
-        compute: the engine.
+        tiles: of the same events, to be read in their stead.
+        jobs: the engine's.
         progress: told after each day how many days of how many are done.
-        options: for the engine, such as `tiles`.
 
     Raises:
         StateRefused: the folder was written by other code.
@@ -98,7 +95,7 @@ def backfill(
         there = {digest for file in kept.files for digest in file.features}
         lacking = [name for name in feature_set.names if digests[name] not in there]
         if lacking:
-            made = _compute_day(tables, schema, _closure(feature_set, lacking), own, root / day, compute, memory, options)
+            made = _compute_day(tables, schema, _closure(feature_set, lacking), own, root / day, jobs, tiles, memory)
             name = f"{day}/{now.decisions}-{now.events}-{len(kept.files)}.parquet"
             wanted = [
                 column
@@ -200,9 +197,9 @@ def _compute_day(
     feature_set: FeatureSet,
     own: Sequence[Part],
     folder: Path,
-    compute: Compute,
+    jobs: Jobs,
+    tiles: Tiles | None,
     memory: str,
-    options: Mapping[str, Any],
 ) -> pl.DataFrame:
     folder.mkdir(parents=True, exist_ok=True)
     spine, out = folder / ".spine.parquet", folder / ".features.parquet"
@@ -210,7 +207,7 @@ def _compute_day(
         columns_needed = ["decision_id", "entity_id", "decided_at", "seen_seq", "context", "source"]
         decisions = pl.read_parquet([tables.path(part) for part in own], columns=columns_needed)
         decision_spine(decisions).write_parquet(spine)
-        compute(tables.files(schema.use_case, EVENTS), spine, feature_set, schema, out, memory, **options)
+        jobs.compute(tables.files(schema.use_case, EVENTS), spine, feature_set, schema, out, memory, tiles=tiles)
         return pl.read_parquet(out)
     finally:
         spine.unlink(missing_ok=True)

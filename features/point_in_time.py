@@ -3,15 +3,15 @@
 DuckDB reads the event table, or tiles stand for it; `features.windows` computes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from contracts.events import EventSchema
-from features.columns import Rows, Values, put
-from features.definitions import FeatureSet
+from features.columns import Events, Rows, Values, put
+from features.definitions import Aggregate, Attribute, FeatureSet
 from features.event_files import EventFiles, bytes_of
 from features.rows import finish
 from features.scan import scans
@@ -64,13 +64,26 @@ def compute(
     found: dict[str, Values] = {}
     with EventFiles(events, schema, entities, limit, out.parent / f".{out.name}.spill") as files:
         for scan in scans(feature_set, schema, first_us, last_us, by_clock=not seeing.all(), by_seq=bool(seeing.any())):
-            for first, last, part in files.parts(scan) if tiles is None else tiles.parts(scan, files, limit):
-                if first == 0 and last >= len(entities):
-                    found |= evaluate(part, rows, scan.features)
-                    continue
-                at = np.flatnonzero((rows.entity >= first) & (rows.entity < last))
-                found = {feature.name: Values.blank(len(seeing)) for feature in scan.features} | found
-                put(found, at, evaluate(part, rows.take(at), scan.features))
+            parts = files.parts(scan) if tiles is None else tiles.parts(scan, files, limit)
+            found |= evaluate_parts(parts, rows, scan.features)
     table = finish(feature_set, found, asked.asked, asked.row_ids, rows.moment)
     write_atomically(out, lambda path: pq.write_table(table, path, use_dictionary=["missing.list.element"]))
     return len(table)
+
+
+def evaluate_parts(parts: Iterable[tuple[int, int, Events]], rows: Rows, features: Sequence[Aggregate | Attribute]) -> dict[str, Values]:
+    """Features that read one type of events, of which ranges of entities are given one after the other.
+
+    Args:
+        parts: the first entity of a range, the one behind its last, and their events.
+        rows: whose entities all lie in some range.
+        features: all of that one source.
+    """
+    found: dict[str, Values] = {}
+    for first, last, part in parts:
+        at = np.flatnonzero((rows.entity >= first) & (rows.entity < last))
+        if len(at) == len(rows.entity):
+            return evaluate(part, rows, features)
+        found = found or {feature.name: Values.blank(len(rows.entity)) for feature in features}
+        put(found, at, evaluate(part, rows.take(at), features))
+    return found

@@ -82,23 +82,27 @@ class Tiles:
         found: Ints = pc.fill_null(pc.index_in(entities, value_set=self.entities), len(self.entities)).to_numpy().astype(np.int64)
         return found
 
-    def parts(self, scan: Scan, files: EventFiles, memory: int) -> Iterator[tuple[int, int, Events]]:
+    def parts(
+        self, scan: Scan, files: EventFiles, memory: int, first: int = 0, last: int | None = None
+    ) -> Iterator[tuple[int, int, Events]]:
         """What is to be read, as `EventFiles.parts` gives it.
 
         Args:
             scan: what.
             files: the same events, by which those at one time are ordered across tiles.
             memory: bytes that the arrays given may take.
+            first: of the entities to read. `last`: the one behind them; by default all.
         """
-        tables = self._open(scan.source)
-        rows = sum(len(table) for table in tables)
-        edges = [0, len(self.entities) + 1]
-        if rows * EVENT_BYTES > memory:
+        end = len(self.entities) + 1 if last is None else last
+        tables = [_between(table, first, end) for table in self._open(scan.source)]
+        edges = [first, end]
+        steps = 1 + sum(len(table) for table in tables) * EVENT_BYTES // memory
+        if steps > 1:
             most = max(tables, key=len).column("entity").to_numpy()
-            steps = 1 + rows * EVENT_BYTES // memory
-            edges = [0, *np.unique(most[np.arange(1, steps) * len(most) // steps]).tolist(), len(self.entities) + 1]
-        for first, last in pairwise(edges):
-            yield first, last, _merged([_events(_between(table, first, last), scan) for table in tables], scan, files)
+            inner = np.unique(most[np.arange(1, steps) * len(most) // steps])
+            edges = [first, *inner[inner > first].tolist(), end]
+        for start, stop in pairwise(edges):
+            yield start, stop, _merged([_events(_between(table, start, stop), scan) for table in tables], scan, files)
 
     def digest(self) -> str:
         """SHA-256 over the sorted logical rows of all tiles, however they are cut."""

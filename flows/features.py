@@ -12,6 +12,7 @@ from contracts.settings import Settings
 from features.latest import materialize
 from flows.attributes import take_in
 from flows.drained import drain
+from flows.engine import jobs_of
 from flows.place import Place, open_place
 from flows.sources import locate
 from serving.service import DecisionService
@@ -41,7 +42,9 @@ def read_attributes(settings: Settings, use_case: UseCase) -> int:
 def write_table(place: Place, use_case: UseCase) -> int:
     """The features of all entities as of now, as they are known now, into Parquet; how many entities."""
     memory = place.settings.store.duckdb_memory
-    done = materialize(place.tables, use_case.schema, use_case.feature_set, place.layout, place.clock.now_us(), memory)
+    done = materialize(
+        place.tables, use_case.schema, use_case.feature_set, place.layout, place.clock.now_us(), memory, jobs=jobs_of(place.settings)
+    )
     print(f"{done.days} days of events laid out")
     return done.entities
 

@@ -15,12 +15,15 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import ArrayType, DoubleType, LongType, StringType, StructField, StructType
 
-from contracts.events import EventSchema
-from features.columns import Values
+from contracts.events import BUILT_IN_TYPES, EventSchema, EventType
+from features.columns import Rows, Values
 from features.definitions import FeatureSet
+from features.event_files import EventFiles, bytes_of
+from features.point_in_time import evaluate_parts
 from features.rows import finish
 from features.scan import Scan, scans
 from features.spine import build_spine, check_counts
+from features.tiles import Tiles
 from features.windows import evaluate
 from spark_jobs.events import read_events, to_events, uri
 from spark_jobs.session import build_session
@@ -30,7 +33,16 @@ GROUP = 500_000
 """About how many events and rows a worker holds at once."""
 
 
-def compute(events: Sequence[Path], spine: Path, feature_set: FeatureSet, schema: EventSchema, out: Path, memory: str = "2GB") -> int:
+def compute(
+    events: Sequence[Path],
+    spine: Path,
+    feature_set: FeatureSet,
+    schema: EventSchema,
+    out: Path,
+    memory: str = "2GB",
+    *,
+    tiles: Tiles | None = None,
+) -> int:
     """Write the features of every row of a spine; how many rows. Like `features.point_in_time.compute`, to the bit.
 
     It runs in the active Spark session, or starts one on this machine.
@@ -42,7 +54,8 @@ def compute(events: Sequence[Path], spine: Path, feature_set: FeatureSet, schema
         schema: of the events.
         out: Parquet file, put in place whole: `row_id`, a DOUBLE for each feature, `missing` (names of features without a value), in no
             particular order.
-        memory: of the driver, where a session is started.
+        memory: of the driver, where a session is started; of all workers on a machine together, where tiles are read.
+        tiles: of the same events, which are then read in their stead, by every worker, so their folder must be everywhere.
 
     Raises:
         DefinitionError: the feature set does not fit the schema.
@@ -55,10 +68,19 @@ def compute(events: Sequence[Path], spine: Path, feature_set: FeatureSet, schema
     count, ids, entities, moments, first_us, last_us, seeing = rows.selectExpr(*summary).collect()[0]
     check_counts(count, ids, entities, moments)
     asked = scans(feature_set, schema, first_us or 0, last_us or 0, by_clock=seeing < count, by_seq=seeing > 0)
-    held = read_events(session, events, schema, asked)
-    groups = max(session.sparkContext.defaultParallelism, 1 + (count + _rows_in(events)) // GROUP)
-    together = rows.unionByName(held, allowMissingColumns=True).repartition(groups, "entity_id")
-    found = together.mapInArrow(partial(_compute, feature_set, asked), _out(feature_set))
+    workers = session.sparkContext.defaultParallelism
+    if tiles is None:
+        held = read_events(session, events, schema, asked)
+        groups = max(workers, 1 + (count + _rows_in(events)) // GROUP)
+        together = rows.unionByName(held, allowMissingColumns=True).repartition(groups, "entity_id")
+        found = together.mapInArrow(partial(_compute, feature_set, asked), _out(feature_set))
+    else:
+        codes = session.createDataFrame(pa.table({"entity_id": tiles.entities, "code": pa.array(range(len(tiles.entities)), pa.int64())}))
+        coded = rows.join(codes, "entity_id", "left").repartitionByRange(max(workers, 1 + count // GROUP), "code").drop("code")
+        limit = bytes_of(memory) // workers
+        found = coded.mapInArrow(
+            partial(_compute_tiled, feature_set, asked, list(events), _own(schema), tiles.root, limit), _out(feature_set)
+        )
     write_atomically(out, lambda path: _write(found, path))
     return int(count)
 
@@ -77,6 +99,37 @@ def _compute(feature_set: FeatureSet, asked: Sequence[Scan], batches: Iterator[p
     for scan in asked:
         found |= evaluate(to_events(known.filter(pc.equal(known.column("type"), scan.source)), scan), spine.rows, scan.features)
     yield from finish(feature_set, found, spine.asked, spine.row_ids, spine.rows.moment).to_batches()
+
+
+def _compute_tiled(
+    feature_set: FeatureSet,
+    asked: Sequence[Scan],
+    events: Sequence[Path],
+    declared: tuple[str, Sequence[EventType]],
+    root: Path,
+    memory: int,
+    batches: Iterator[pa.RecordBatch],
+) -> Iterator[pa.RecordBatch]:
+    """The features of rows whose entities' codes lie near each other, from tiles."""
+    both = list(batches)
+    if not both:
+        return
+    spine, tiles = build_spine(pa.Table.from_batches(both), feature_set), Tiles(root)
+    entity = tiles.codes(spine.entities)[spine.rows.entity]
+    rows = Rows.build(entity, spine.rows.moment, spine.rows.seen)
+    first, last = int(entity.min()), int(entity.max()) + 1
+    found: dict[str, Values] = {}
+    schema = EventSchema.build(*declared)
+    with tempfile.TemporaryDirectory() as spill, EventFiles(events, schema, tiles.entities, memory, Path(spill)) as files:
+        for scan in asked:
+            found |= evaluate_parts(tiles.parts(scan, files, memory, first, last), rows, scan.features)
+    yield from finish(feature_set, found, spine.asked, spine.row_ids, rows.moment).to_batches()
+
+
+def _own(schema: EventSchema) -> tuple[str, list[EventType]]:
+    """What a schema is built from, which workers can be sent."""
+    built_in = {kind.name for kind in BUILT_IN_TYPES}
+    return schema.use_case, [EventType(kind.name, dict(kind.fields)) for kind in schema.types.values() if kind.name not in built_in]
 
 
 def _rows_in(events: Sequence[Path]) -> int:

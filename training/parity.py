@@ -1,29 +1,17 @@
 """Proof that what was served is what the tables say: features of logged decisions, recomputed point in time, compared by their bits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import polars as pl
 
 from contracts.errors import DataRefused
-from contracts.events import EventSchema
 from contracts.tables import DECISIONS, EVENTS
-from features.definitions import FeatureSet
+from features.jobs import Compute
 from features.skew import SkewReport, compare, decision_spine, logged_features
 from storage.tables import Tables
 from use_cases.definition import UseCase
-
-
-class Compute(Protocol):
-    """A point-in-time job: `features.point_in_time.compute`, or its twin `spark_jobs.point_in_time.compute`."""
-
-    def __call__(
-        self, events: Sequence[Path], spine: Path, feature_set: FeatureSet, schema: EventSchema, out: Path, memory: str = ...
-    ) -> int:
-        """Write the features of every row of a spine; how many rows."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,10 @@ import click
 from cli.here import settings_of
 from cli.output import json_option, print_json, print_table
 from cli.stores import drained
+from flows.engine import ENGINES, jobs_of
 from serving.messages import time_us
-from training.parity import Compute, ParityReport, check
+from training.parity import ParityReport, check
 from use_cases.definition import load
-
-ENGINES = ("duckdb", "spark")
 
 
 @click.command("parity")
@@ -32,7 +31,12 @@ def command(context: click.Context, use_case: str, engines: tuple[str, ...], sin
     with TemporaryDirectory(prefix="offerloop-parity-") as folder:
         for engine in dict.fromkeys(engines):
             found[engine] = check(
-                tables, chosen, compute=_compute(engine), folder=Path(folder), memory=settings.store.duckdb_memory, since_us=since_us
+                tables,
+                chosen,
+                compute=jobs_of(settings, engine).compute,
+                folder=Path(folder),
+                memory=settings.store.duckdb_memory,
+                since_us=since_us,
             )
     equal = all(report.equal for report in found.values())
     if as_json:
@@ -41,16 +45,6 @@ def command(context: click.Context, use_case: str, engines: tuple[str, ...], sin
     for engine, report in found.items():
         _say(engine, report)
     return 0 if equal else 1
-
-
-def _compute(engine: str) -> Compute:
-    if engine == "duckdb":
-        from features.point_in_time import compute
-
-        return compute
-    from spark_jobs.point_in_time import compute as spark_compute
-
-    return spark_compute
 
 
 def _say(engine: str, report: ParityReport) -> None:

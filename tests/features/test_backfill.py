@@ -13,7 +13,8 @@ from contracts.tables import DECISIONS
 from features.backfill import backfill, meanings, read_backfilled, read_manifest
 from features.definitions import Aggregate, Derived, FeatureSet, Window
 from features.expressions import col
-from features.materialize import refresh
+from features.jobs import Jobs
+from features.materialize import make_tiles, refresh
 from features.point_in_time import compute
 from features.skew import decision_spine
 from features.tiles import Tiles
@@ -115,7 +116,7 @@ def test_failing_job_leaves_what_was_there(tables: Tables, tmp_path: Path) -> No
         raise OSError("no space left on device")
 
     with pytest.raises(OSError, match="no space"):
-        backfill(tables, SCHEMA, NEW, tmp_path / "kept", compute=broken)
+        backfill(tables, SCHEMA, NEW, tmp_path / "kept", jobs=Jobs(broken, make_tiles))
     assert read_manifest(tmp_path / "kept") == before
     (tmp_path / "kept" / "manifest.json").write_text('{"format": 7}')
     with pytest.raises(StateRefused, match="format 7"):

@@ -14,13 +14,14 @@ import spark_jobs.point_in_time
 from contracts.records import Event
 from contracts.tables import DECISIONS, EVENTS, OUTCOMES, QUARANTINE
 from features.backfill import backfill, read_backfilled
+from features.jobs import Compute
 from features.skew import compare, logged_features
 from features.tiles import Tiles
 from tests.engines.reference import reference
 from tests.engines.rows import Row
 from tests.loop.disturbance import BROKEN, LATE, TWICE
 from tests.loop.month import DAYS, Machine, Month, play_month
-from training.parity import Compute, check
+from training.parity import check
 
 SAMPLED = 5
 """One decision in so many is held against the definitions themselves."""

@@ -7,6 +7,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 import spark_jobs.materialize
+import spark_jobs.point_in_time
 from features.materialize import refresh
 from features.point_in_time import compute
 from features.tiles import Tiles
@@ -28,4 +29,7 @@ def test_tiles_equal_duckdbs(spark: SparkSession, tmp_path: Path) -> None:
     files, asked = tables.files(SCHEMA.use_case, "events"), spine(tmp_path)
     for name in ("duckdb", "spark"):
         compute(files, asked, FEATURES, SCHEMA, tmp_path / f"{name}.parquet", tiles=Tiles(tmp_path / name))
-    assert pl.read_parquet(tmp_path / "duckdb.parquet").equals(pl.read_parquet(tmp_path / "spark.parquet"))
+    duckdb = pl.read_parquet(tmp_path / "duckdb.parquet")
+    assert duckdb.equals(pl.read_parquet(tmp_path / "spark.parquet"))
+    spark_jobs.point_in_time.compute(files, asked, FEATURES, SCHEMA, tmp_path / "by-spark.parquet", tiles=Tiles(tmp_path / "spark"))
+    assert pl.read_parquet(tmp_path / "by-spark.parquet").sort("row_id").equals(duckdb.sort("row_id"))

@@ -16,11 +16,12 @@ from decisions.assignment import Assignment
 from decisions.decide import DecisionRequest, decide
 from decisions.record import make_event, record_decision, record_event
 from features.definitions import FeatureRow
+from features.jobs import Compute
 from features.skew import Difference
 from tests.training.conftest import FEATURES, NOW, SHOP, Installed
 from tests.training.test_dataset import AT, serve
 from training.import_log import import_log
-from training.parity import Compute, ParityReport, check
+from training.parity import ParityReport, check
 from training.train import runtime_of
 from use_cases.definition import UseCase
 
