@@ -202,7 +202,7 @@ def _compute_day(
     memory: str,
 ) -> pl.DataFrame:
     folder.mkdir(parents=True, exist_ok=True)
-    spine, out = folder / ".spine.parquet", folder / ".features.parquet"
+    spine, out = folder / "spine.parquet", folder / "features.parquet"
     try:
         columns_needed = ["decision_id", "entity_id", "decided_at", "seen_seq", "context", "source"]
         decisions = pl.read_parquet([tables.path(part) for part in own], columns=columns_needed)

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import ArrayType, DoubleType, LongType, StringType, StructField, StructType
 
+from contracts.errors import DataRefused
 from contracts.events import BUILT_IN_TYPES, EventSchema, EventType
 from features.columns import Rows, Values
 from features.definitions import FeatureSet
@@ -66,6 +67,9 @@ def compute(
     rows = session.read.schema(_SPINE).parquet(uri(spine))
     summary = ("count(*)", "count(DISTINCT row_id)", "count(entity_id)", "count(moment)", "min(moment)", "max(moment)", "count(seen_seq)")
     count, ids, entities, moments, first_us, last_us, seeing = rows.selectExpr(*summary).collect()[0]
+    if count != pq.read_metadata(spine).num_rows:
+        # why: Spark passes over files whose names begin with a dot or an underscore, and says nothing
+        raise DataRefused(f"spine {spine.name}", [f"Spark sees {count} of its rows; name it without a dot or underscore in front"])
     check_counts(count, ids, entities, moments)
     asked = scans(feature_set, schema, first_us or 0, last_us or 0, by_clock=seeing < count, by_seq=seeing > 0)
     workers = session.sparkContext.defaultParallelism

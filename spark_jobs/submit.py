@@ -1,4 +1,4 @@
-"""The feature jobs for `spark-submit`: `spark-submit spark_jobs/submit.py materialize --state .offerloop --use-case game_promotion`.
+"""The feature jobs for `spark-submit`: `spark-submit spark_jobs/submit.py materialize --state .offerloop --use-case NAME`.
 
 Spark's master, memory and the like are `spark-submit`'s to say. The state folder must be where every worker finds it.
 """
