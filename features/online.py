@@ -172,7 +172,7 @@ class OnlineFeatures:
 
     def _row_at(self, plan: Plan, state: bytes, at_us: int) -> tuple[bytes, int]:
         """The row of a state that holds at a moment, and its `seq`: what is kept ready, as far as it holds, the rest made anew."""
-        _, _, seq, _ = states.head(state)
+        _, length, seq, ingested_us = states.head(state)
         before = ready.split(state).get(plan.key)
         if before is not None:
             _, since_us, until_us, *_ = ready.ROW.unpack_from(before)
@@ -180,7 +180,8 @@ class OnlineFeatures:
                 before = None
             elif at_us < until_us:
                 return bytes(before), seq
-        return ready.make(plan, states.decode(state), at_us, before), seq
+        entity = states.EntityState(seq, ingested_us, states.events(state, length))
+        return ready.make(plan, entity, at_us, before), seq
 
     def _row(self, plan: Plan, state: states.EntityState, at_us: int, before: memoryview | None, event: Event) -> bytes:
         if before is not None:

@@ -18,6 +18,7 @@ from operator import and_
 from typing import Any, Final, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contracts.clock import DAY_US
 from contracts.events import INT64_MAX
@@ -35,6 +36,8 @@ _PATTERNS: Final = 4_096
 _FLOAT, _INT = np.dtype("<f8"), np.dtype("<i8")
 
 Bytes: TypeAlias = bytes | memoryview
+Floats: TypeAlias = NDArray[np.float64]
+Integers: TypeAlias = NDArray[np.int64]
 
 
 class _Draft:
@@ -138,8 +141,9 @@ def finish(plan: Plan, content: bytes, start: int, at_us: int, context: Mapping[
     count = len(plan.names)
     start += ROW.size + 8 * plan.parts
     middle, end = start + 8 * count, start + 16 * count
-    values = np.frombuffer(content, _FLOAT, count, start)
-    ages = at_us - np.frombuffer(content, _INT, count, middle)
+    # why: of the ways to say this, the two that NumPy is fastest with
+    values: Floats = np.ndarray((count,), _FLOAT, content, start)
+    ages: Integers = np.array(at_us) - np.ndarray((count,), _INT, content, middle)
     flags = content[end : end + count]
     pattern = plan.patterns.get(flags) or _pattern(plan, flags)
     if pattern.ageless is not None:
@@ -166,7 +170,7 @@ def _pattern(plan: Plan, flags: bytes) -> Pattern:
     return pattern
 
 
-def _live(plan: Plan, values: np.ndarray, ages: np.ndarray, flags: bytes, context: Mapping[str, FieldValue]) -> tuple[Any, Any, Pattern]:
+def _live(plan: Plan, values: Floats, ages: Integers, flags: bytes, context: Mapping[str, FieldValue]) -> tuple[Floats, Integers, Pattern]:
     row, aged, marks = values.tolist(), ages.tolist(), bytearray(flags)
     for position, request in plan.requests:
         value = request_value(request, context.get(request.field))

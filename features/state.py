@@ -132,14 +132,22 @@ def decode(content: bytes | None) -> EntityState:
     if content is None:
         return EMPTY
     _, length, seq, ingested_us = head(content)
+    return EntityState(seq, ingested_us, events(content, length))
+
+
+def events(content: bytes, length: int) -> dict[str, Rows]:
+    """The kept events of a state whose head and rows are `length` bytes long and were checked, by type.
+
+    Raises:
+        DataRefused: the events' bytes are damaged or of another format.
+    """
     body = memoryview(content)[length + _CHECKSUM :]
     if zlib.crc32(body).to_bytes(_CHECKSUM, "little") != content[length : length + _CHECKSUM]:
         raise damaged()
     try:
-        types = _DECODER.decode(body)
+        return _DECODER.decode(body)
     except msgspec.DecodeError as error:
         raise DataRefused("feature state", [f"it is of another format: {error}"]) from error
-    return EntityState(seq, ingested_us, types)
 
 
 def encode(state: EntityState) -> bytes:
