@@ -32,10 +32,12 @@ format: ## put the code into its form
 
 bench: ## measure every speed row of the targets that can be measured yet
 	@tools/setup test
+	@tools/setup peers
 	@$(bin)/python -m bench.target --all $(ARGS)
 
 target: ## measure one row of the targets: make target ROW=P14
 	@tools/setup test
+	@case "$(ROW)" in P2|P5|P6) tools/setup peers ;; esac
 	@$(bin)/python -m bench.target $(ROW) $(ARGS)
 
 test-faults: ## kill, flood and corrupt things, and see that nothing acknowledged is lost
@@ -47,3 +49,6 @@ lock: ## write requirements.lock anew from pyproject.toml
 	@.tools/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --no-header --quiet --output-file requirements.lock
 	@! grep -n '://' requirements.lock
+	@.tools/bin/uv pip compile bench/peers/requirements.in --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet --output-file bench/peers/requirements.lock
+	@! grep -n '://' bench/peers/requirements.lock
