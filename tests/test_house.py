@@ -26,12 +26,16 @@ def modules(repository: Path, packages: list[str]) -> list[Path]:
     return sorted(path for package in packages for path in (repository / package).rglob("*.py"))
 
 
-def test_the_lock_has_exact_versions_and_hashes_and_no_address(repository: Path) -> None:
-    text = (repository / "requirements.lock").read_text()
+@pytest.mark.parametrize(
+    ("lock", "named"),
+    [("requirements.lock", {"ray", "mlflow", "prefect", "duckdb", "uv"}), ("bench/peers/requirements.lock", {"feast", "duckdb"})],
+)
+def test_locks_have_exact_versions_and_hashes_and_no_address(repository: Path, lock: str, named: set[str]) -> None:
+    text = (repository / lock).read_text()
     assert "://" not in text
     blocks = re.split(r"\n(?=\S)", text.strip())
     assert all(re.match(r"[\w.\[\],-]+==\S+", block) and "--hash=sha256:" in block for block in blocks)
-    assert {"ray", "mlflow", "prefect", "duckdb", "uv"} <= {re.split(r"==|\[", block)[0] for block in blocks}
+    assert named <= {re.split(r"==|\[", block)[0] for block in blocks}
 
 
 def test_lists_of_packages_agree(project: dict[str, Any], packages: list[str], repository: Path) -> None:
