@@ -16,21 +16,17 @@ import pytest
 
 import features.point_in_time
 import spark_jobs.point_in_time
-from contracts.clock import DAY_US
 from contracts.events import EventSchema
 from contracts.records import Event
 from features.definitions import FeatureRow, FeatureSet
 from features.online import OnlineFeatures, retention
 from storage.tables import polars_schema
 from tests.engines.reference import is_known, reference
-from tests.engines.rows import Found, Row
+from tests.engines.rows import GRACE_US, Found, Row
 from tests.engines.tiled import compute_from_tiles
 
 Job: TypeAlias = Callable[[Sequence[Path], Path, FeatureSet, EventSchema, Path], int]
 Engine: TypeAlias = Callable[[FeatureSet, EventSchema, Sequence[Event], Sequence[Row]], dict[str, Found]]
-
-GRACE_US = DAY_US
-"""How far before the newest ingestion it saw the moment of a row may lie."""
 
 
 def online(feature_set: FeatureSet, schema: EventSchema, events: Sequence[Event], rows: Sequence[Row]) -> dict[str, Found]:

@@ -16,9 +16,9 @@ from features.online import OnlineFeatures, retention
 from storage.drain import drain
 from storage.journal import Journal
 from storage.tables import Tables
-from tests.engines.engines import GRACE_US, told
+from tests.engines.engines import told
 from tests.engines.random_histories import Step
-from tests.engines.rows import Found, Row
+from tests.engines.rows import GRACE_US, Found, Row
 
 
 @dataclass(frozen=True)

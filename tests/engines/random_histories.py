@@ -12,10 +12,7 @@ from contracts.records import Event, FieldValue
 from decisions.record import make_event
 from features.definitions import Aggregate, Attribute, FeatureSet, Request, hop_us, window_start
 from tests.engines.random_sets import NUMBERS, REQUESTED, SCHEMA, TEXTS
-from tests.engines.rows import Row
-
-GRACE_US = DAY_US
-"""How much later than a row's moment something it has seen may have come in."""
+from tests.engines.rows import GRACE_US, Row
 
 Step: TypeAlias = Event | Row
 """An event that is sent, or a question of what is known by now."""

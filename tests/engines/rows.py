@@ -3,7 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from contracts.clock import DAY_US
 from contracts.records import FieldValue
+
+GRACE_US = DAY_US
+"""How much later than a row's moment something it has seen may have come in."""
 
 
 @dataclass(frozen=True)
