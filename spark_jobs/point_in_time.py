@@ -3,7 +3,6 @@
 Spark scans, filters and brings each entity's rows and events together; `features.windows` computes, in Spark's Python workers.
 """
 
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -143,9 +142,11 @@ def _rows_in(events: Sequence[Path]) -> int:
 def _write(found: DataFrame, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.") as folder:
         parts = Path(folder) / "parts"
-        found.coalesce(1).write.option("compression", "zstd").parquet(uri(parts))
-        (part,) = parts.glob("*.parquet")
-        shutil.move(part, path)
+        found.write.parquet(uri(parts))
+        written = sorted(parts.glob("*.parquet"))
+        with pq.ParquetWriter(path, pq.read_schema(written[0])) as file:
+            for part in written:
+                file.write_table(pq.read_table(part, partitioning=None))
 
 
 def _out(feature_set: FeatureSet) -> StructType:

@@ -26,7 +26,7 @@ def join(session: SparkSession, job: Job) -> None:
     longest = max(WINDOWS.values())
     covered = f"e.entity_id = m.entity_id AND e.event_time < m.moment AND e.event_time >= {_start(longest)}"
     query = f"SELECT row_id, {', '.join(columns)} FROM spine m LEFT JOIN events e ON {covered} GROUP BY row_id"
-    session.sql(query).coalesce(1).write.mode("overwrite").parquet(str(job.out))
+    session.sql(query).write.mode("overwrite").parquet(str(job.out))
 
 
 def ranges(session: SparkSession, job: Job) -> None:
@@ -60,7 +60,7 @@ def ranges(session: SparkSession, job: Job) -> None:
         )
         SELECT row_id, {", ".join(columns)} FROM summed WHERE row_id IS NOT NULL GROUP BY row_id
     """
-    session.sql(query).coalesce(1).write.mode("overwrite").parquet(str(job.out))
+    session.sql(query).write.mode("overwrite").parquet(str(job.out))
 
 
 def _open(session: SparkSession, job: Job) -> None:
