@@ -139,6 +139,7 @@ JOBS: Mapping[str, Job] = {
     "tiles": compute_from_tiles,
     "tiles-parts": partial(compute_from_tiles, memory=LITTLE),
     "spark": spark_jobs.point_in_time.compute,
+    "spark-tiles": partial(compute_from_tiles, compute=spark_jobs.point_in_time.compute),
 }
 """Jobs that read the event table. One that is added here is an engine, too."""
 

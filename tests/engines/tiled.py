@@ -6,12 +6,13 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 
+import features.point_in_time
 from contracts.clock import DAY_US
 from contracts.events import EventSchema
 from contracts.tables import EVENTS
 from features.definitions import FeatureSet
+from features.jobs import Compute
 from features.materialize import Make, make_tiles, refresh
-from features.point_in_time import compute
 from features.tiles import Tiles
 from storage.tables import Part, Tables, polars_schema
 
@@ -29,8 +30,9 @@ def compute_from_tiles(
     memory: str = "2GB",
     *,
     make: Make = make_tiles,
+    compute: Compute = features.point_in_time.compute,
 ) -> int:
-    """Like `features.point_in_time.compute`, from tiles of the same events, which `make` lays out in steps."""
+    """What a point-in-time job computes from tiles of the same events, which `make` lays out in steps."""
     columns = polars_schema(EVENTS, schema)
     with TemporaryDirectory() as folder:
         tables, root = Tables(Path(folder) / "tables"), Path(folder) / "tiles"
