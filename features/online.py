@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 
 import msgspec
@@ -73,7 +73,14 @@ class OnlineFeatures:
         rows = tuple([self._row(plan, after, at_us, before.get(key), event) for key, plan in self._ready.items()])
         return states.encode(states.EntityState(after.seq, after.ingested_us, after.types, rows)), after.seq
 
-    def read(self, state: bytes | None, feature_set: FeatureSet, at_us: int, context: Mapping[str, FieldValue]) -> FeatureRow:
+    def read(
+        self,
+        state: bytes | None,
+        feature_set: FeatureSet,
+        at_us: int,
+        context: Mapping[str, FieldValue],
+        whole: Callable[[], bytes | None] | None = None,
+    ) -> FeatureRow:
         """The features of an entity at a moment, from everything its state has seen.
 
         Args:
@@ -81,6 +88,7 @@ class OnlineFeatures:
             feature_set: whose features.
             at_us: the moment, in microseconds.
             context: the request's, for features of the request.
+            whole: gives the whole state, where `state` is its head alone.
 
         Raises:
             DataRefused: the bytes that were looked at are damaged.
@@ -93,7 +101,7 @@ class OnlineFeatures:
             checksum, version, _, length, _, seq, _, key, since_us, until_us, _, _, _ = _unpack_first(state)
             if key == plan.key and since_us <= at_us < until_us and _checksum(state[4:length]) == checksum and version == _FORMAT:
                 return ready.finish(plan, state, _ROWS, at_us, context, seq)
-        row, seq = self._row_at(plan, state, at_us)
+        row, seq = self._row_at(plan, state if whole is None else whole(), at_us)
         return ready.finish(plan, row, 0, at_us, context, seq)
 
     def read_many(
@@ -102,8 +110,16 @@ class OnlineFeatures:
         feature_set: FeatureSet,
         at_us: int,
         contexts: Sequence[Mapping[str, FieldValue]] | None = None,
+        whole: Callable[[int], bytes | None] | None = None,
     ) -> FeatureRows:
         """The features of many entities at one moment, as `read` gives them for each.
+
+        Args:
+            found: their states, or heads of states.
+            feature_set: whose features.
+            at_us: the moment, in microseconds.
+            contexts: of the requests, one each.
+            whole: gives the whole state of one of them by its place, where `found` are heads alone.
 
         Raises:
             DataRefused: the bytes that were looked at are damaged.
@@ -112,7 +128,7 @@ class OnlineFeatures:
         own, nothing = plan.key, b""
         rows: list[bytes] = []
         seqs: list[int] = []
-        for state in found:
+        for index, state in enumerate(found):
             if state is not None and len(state) >= _FIRST.size:
                 checksum, version, _, length, _, seq, _, key, since_us, until_us, _, _, size = _unpack_first(state)
                 if key == own and since_us <= at_us < until_us and _checksum(state[4:length]) == checksum and version == _FORMAT:
@@ -123,7 +139,7 @@ class OnlineFeatures:
                 row, seq = nothing or ready.make(plan, states.EMPTY, at_us), 0
                 nothing = row
             else:
-                row, seq = self._row_at(plan, state, at_us)
+                row, seq = self._row_at(plan, state if whole is None else whole(index), at_us)
             rows.append(row)
             seqs.append(seq)
         return FeatureRows.of(plan, rows, seqs, at_us, contexts)
@@ -170,8 +186,10 @@ class OnlineFeatures:
         rows = tuple([ready.make(plan, state, at_us) for plan in self._ready.values()])
         return states.encode(states.EntityState(state.seq, state.ingested_us, state.types, rows))
 
-    def _row_at(self, plan: Plan, state: bytes, at_us: int) -> tuple[bytes, int]:
+    def _row_at(self, plan: Plan, state: bytes | None, at_us: int) -> tuple[bytes, int]:
         """The row of a state that holds at a moment, and its `seq`: what is kept ready, as far as it holds, the rest made anew."""
+        if state is None:
+            return ready.make(plan, states.EMPTY, at_us), 0
         _, length, seq, ingested_us = states.head(state)
         before = ready.split(state).get(plan.key)
         if before is not None:

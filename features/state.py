@@ -4,9 +4,10 @@
     rows      see `features.ready`
     events    checksum, then the kept events by type, in columns sorted by `(event_time, event_id)`
 
-Each part has a checksum of its own, so that a ready row is read without touching the events. Whole numbers are packed 64-bit little-endian
-integers, texts are one-byte codes beside the words they stand for, everything else is a msgpack list. The bytes name their own types and
-fields, so a state that was written before a field was declared is read with that field absent.
+Each part has a checksum of its own, so that a ready row is read without touching the events: a store may keep head and rows apart from
+them, by the length that stands in bytes 8 to 12. Whole numbers are packed 64-bit little-endian integers, texts are one-byte codes beside
+the words they stand for, everything else is a msgpack list. The bytes name their own types and fields, so a state that was written before
+a field was declared is read with that field absent.
 """
 
 import struct

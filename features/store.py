@@ -27,6 +27,10 @@ class StateReader(Protocol):
         """The states of entities, each or None, all as of one moment."""
         ...
 
+    def get_heads(self, use_case: str, entity_ids: Sequence[str]) -> list[bytes | None]:
+        """The heads of these states (see `features.state`), which a store may keep apart; the whole states will do."""
+        ...
+
 
 class StateWriter(StateReader, Protocol):
     """A transaction: it reads its own writes."""
@@ -41,6 +45,10 @@ class StateStore(Protocol):
 
     def get_state(self, use_case: str, entity_id: str) -> bytes | None:
         """The state of an entity as of now, or None."""
+        ...
+
+    def get_head(self, use_case: str, entity_id: str) -> bytes | None:
+        """The head of that state, or the whole, or None."""
         ...
 
     def read(self) -> AbstractContextManager[StateReader]:
@@ -62,7 +70,8 @@ def read_entity(
     context: Mapping[str, FieldValue],
 ) -> FeatureRow:
     """The features of one entity at a moment; see `OnlineFeatures.read`."""
-    return online.read(store.get_state(use_case, entity_id), feature_set, at_us, context)
+    head = store.get_head(use_case, entity_id)
+    return online.read(head, feature_set, at_us, context, lambda: store.get_state(use_case, entity_id))
 
 
 def read_entities(
@@ -70,5 +79,5 @@ def read_entities(
 ) -> FeatureRows:
     """The features of many entities at one moment, from one snapshot; see `OnlineFeatures.read_many`."""
     with store.read() as snapshot:
-        states = snapshot.get_states(use_case, entity_ids)
-    return online.read_many(states, feature_set, at_us)
+        heads = snapshot.get_heads(use_case, entity_ids)
+        return online.read_many(heads, feature_set, at_us, whole=lambda index: snapshot.get_state(use_case, entity_ids[index]))

@@ -19,7 +19,7 @@ from contracts.events import INT64_MAX
 
 T = TypeVar("T")
 
-FORMAT: Final = b"2"
+FORMAT: Final = b"3"
 GROUP: Final = 256
 """Most works in one commit: bounds what a failing commit takes with it."""
 
@@ -29,6 +29,7 @@ FOR_GOOD: Final = INT64_MAX
 _KEY_LIMIT: Final = 500
 _STREAM_END: Final = b"\0"
 _TIME: Final = 8
+_TABLES: Final = ("log", "ids", "heads", "tails", "meta")
 
 
 class Read:
@@ -54,25 +55,32 @@ class Read:
 
     def get_state(self, use_case: str, entity_id: str) -> bytes | None:
         """The online state of an entity, or None."""
-        found: bytes | None = self._transaction.get(_state_key(use_case, entity_id), db=self._tables["state"])
-        return found
+        key = _state_key(use_case, entity_id)
+        head = self._transaction.get(key, db=self._tables["heads"])
+        return None if head is None else head + self._transaction.get(key, b"", db=self._tables["tails"])
 
     def get_states(self, use_case: str, entity_ids: Sequence[str]) -> list[bytes | None]:
         """The online states of entities, each or None, all as of one moment."""
-        get, table = self._transaction.get, self._tables["state"]
+        return [self.get_state(use_case, entity_id) for entity_id in entity_ids]
+
+    def get_heads(self, use_case: str, entity_ids: Sequence[str]) -> list[bytes | None]:
+        """The heads of the online states of entities, as `get_states`: what is read most often, in a fraction of the time."""
+        get, table = self._transaction.get, self._tables["heads"]
         return [get(_state_key(use_case, entity_id), db=table) for entity_id in entity_ids]
 
     def states(self, use_case: str, after: str = "", limit: int = 1_000) -> list[tuple[str, bytes]]:
         """Entities and their states in the order of their ids: at most `limit`, behind the id `after`."""
         prefix = f"{use_case}\0".encode()
         start = _key(use_case, after) if after else prefix
-        cursor = self._transaction.cursor(db=self._tables["state"])
+        cursor = self._transaction.cursor(db=self._tables["heads"])
         found = cursor.set_range(start)
         if found and after and bytes(cursor.key()) == start:
             found = cursor.next()
         states: list[tuple[str, bytes]] = []
         while found and len(states) < limit and bytes(cursor.key()).startswith(prefix):
-            states.append((bytes(cursor.key())[len(prefix) :].decode(), bytes(cursor.value())))
+            key = bytes(cursor.key())
+            tail = self._transaction.get(key, b"", db=self._tables["tails"])
+            states.append((key[len(prefix) :].decode(), bytes(cursor.value()) + tail))
             found = cursor.next()
         return states
 
@@ -131,8 +139,11 @@ class Write(Read):
         return gone
 
     def put_state(self, use_case: str, entity_id: str, value: bytes) -> None:
-        """Replace the online state of an entity."""
-        self._put("state", _state_key(use_case, entity_id), value)
+        """Replace the online state of an entity. How long its head is stands in its bytes 8 to 12; see `features.state`."""
+        key = _state_key(use_case, entity_id)
+        head = int.from_bytes(value[8:12], "little")
+        self._put("heads", key, value[:head] if head else value)
+        self._put("tails", key, value[head:] if head else b"")
 
     def put_meta(self, name: str, value: bytes) -> None:
         """Keep a value about the journal itself."""
@@ -183,11 +194,11 @@ class Journal:
     def __init__(self, path: Path, map_size: int) -> None:
         path.mkdir(parents=True, exist_ok=True)
         try:
-            self._environment = lmdb.open(str(path), map_size=map_size, max_dbs=4, max_readers=512)
-            self._tables = {name: self._environment.open_db(name.encode()) for name in ("log", "ids", "state", "meta")}
+            self._environment = lmdb.open(str(path), map_size=map_size, max_dbs=len(_TABLES), max_readers=512)
+            self._tables = {name: self._environment.open_db(name.encode()) for name in _TABLES}
         except lmdb.Error as error:
             raise StoreUnavailable(f"the journal {path}", str(error)) from error
-        self._state = self._tables["state"]
+        self._heads = self._tables["heads"]
         self._path = path
         self._waiting: queue.SimpleQueue[tuple[Callable[[Write], Any], Future[Any]] | None] = queue.SimpleQueue()
         self._closed = False
@@ -222,12 +233,17 @@ class Journal:
         except lmdb.Error as error:
             raise StoreUnavailable("the journal", str(error)) from error
 
-    def get_state(self, use_case: str, entity_id: str) -> bytes | None:
-        """The online state of an entity as of now, or None: what `read` and `get_state` of it do, in half the time."""
+    def get_head(self, use_case: str, entity_id: str) -> bytes | None:
+        """The head of the online state of an entity as of now, or None; see `Read.get_heads`."""
         with self._environment.begin() as transaction:
-            found: Any = transaction.get(_state_key(use_case, entity_id), db=self._state)
-        state: bytes | None = found
-        return state
+            found: Any = transaction.get(_state_key(use_case, entity_id), db=self._heads)
+        head: bytes | None = found
+        return head
+
+    def get_state(self, use_case: str, entity_id: str) -> bytes | None:
+        """The online state of an entity as of now, or None."""
+        with self.read() as read:
+            return read.get_state(use_case, entity_id)
 
     def trim(self, upto: int) -> int:
         """Forget records up to a position, which must be durable elsewhere; how many there were. Ids and state stay."""
