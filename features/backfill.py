@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
-from contracts.errors import StateRefused
+from contracts.errors import DataRefused, StateRefused
 from contracts.events import EventSchema
 from contracts.tables import DECISIONS, EVENTS
 from features.definitions import Derived, Feature, FeatureSet
@@ -208,7 +208,10 @@ def _compute_day(
         decisions = pl.read_parquet([tables.path(part) for part in own], columns=columns_needed)
         decision_spine(decisions).write_parquet(spine)
         jobs.compute(tables.files(schema.use_case, EVENTS), spine, feature_set, schema, out, memory, tiles=tiles)
-        return pl.read_parquet(out)
+        found = pl.read_parquet(out)
+        if found.height != decisions.height:
+            raise DataRefused(f"backfill of {folder.name}", [f"{decisions.height} decisions gave {found.height} rows"])
+        return found
     finally:
         spine.unlink(missing_ok=True)
         out.unlink(missing_ok=True)

@@ -74,7 +74,7 @@ class EventFiles:
         self._engine.register("tied", pa.table({"code": entity[at], "event_time": time[at], "seq": seq[at], "place": at}))
         found = self._engine.execute(
             "SELECT t.place FROM tied t JOIN entities n USING (code) JOIN events e ON e.entity_id = n.entity_id AND e.seq = t.seq "
-            f"AND e.event_time = t.event_time WHERE {_conditions(scan)} ORDER BY t.code, t.event_time, e.event_id"
+            f"AND e.event_time = t.event_time WHERE e.type = {_text(scan.source)} ORDER BY t.code, t.event_time, e.event_id"
         ).fetchnumpy()
         return at, np.ma.getdata(found["place"])
 

@@ -174,15 +174,15 @@ def _between(table: pa.Table, first: int, last: int) -> pa.Table:
 
 
 def _events(table: pa.Table, scan: Scan) -> Events:
-    fields = {name: _field(table, name) for name in scan.fields}
+    fields = {name: _field(table, name, name in scan.texts) for name in scan.fields}
     ingested, seq = (_numbers(table.column(name)) if name in scan.stamps else None for name in ("ingested_time", "seq"))
     return Events(_numbers(table.column("entity")), _numbers(table.column("event_time")), fields, ingested, seq)
 
 
-def _field(table: pa.Table, name: str) -> Field:
+def _field(table: pa.Table, name: str, of_texts: bool) -> Field:
     # why: a field that was declared after the tile was made has no value in it
     if name not in table.column_names:
-        return Field(np.zeros(len(table), np.int64), np.zeros(len(table), bool))
+        return Field(np.zeros(len(table), np.int64), np.zeros(len(table), bool), () if of_texts else None)
     column = table.column(name)
     present = pc.is_valid(column).to_numpy() if column.null_count else None
     if not pa.types.is_dictionary(column.type):
@@ -201,7 +201,7 @@ def _merged(parts: Sequence[Events], scan: Scan, files: EventFiles) -> Events:
     """The events of several tiles as those of one."""
     if len(parts) == 1:
         return parts[0]
-    fields = {name: _joined([part.fields[name] for part in parts]) for name in scan.fields}
+    fields = {name: _joined([part.fields[name] for part in parts], name in scan.texts) for name in scan.fields}
     stamps = {name: _chain([getattr(part, column) for part in parts]) for name, column in _STAMPS.items() if name in scan.stamps}
     entity, time = (_chain([getattr(part, name) for part in parts]) for name in ("entity", "time"))
     order = ordered(entity, time, in_runs=True)
@@ -211,14 +211,14 @@ def _merged(parts: Sequence[Events], scan: Scan, files: EventFiles) -> Events:
     return Events(entity, time, fields, stamps.get("ingested_time"), stamps.get("seq")).take(order)
 
 
-def _joined(fields: Sequence[Field]) -> Field:
+def _joined(fields: Sequence[Field], of_texts: bool) -> Field:
     present = None
     if any(field.present is not None for field in fields):
         present = np.concatenate([np.ones(len(field.values), bool) if field.present is None else field.present for field in fields])
     texts = list(dict.fromkeys(text for field in fields for text in field.texts or ()))
     place = {text: number for number, text in enumerate(texts)}
     values = [field.values if not field.texts else np.array([place[text] for text in field.texts])[field.values] for field in fields]
-    return Field(_chain(values), present, texts if any(field.texts is not None for field in fields) else None)
+    return Field(_chain(values), present, texts if of_texts else None)
 
 
 def _chain(arrays: Sequence[Ints]) -> Ints:
