@@ -1,6 +1,5 @@
 """P2: a point-in-time training set from raw events, beside Feast's join of rows that others had to aggregate for it."""
 
-import argparse
 import tempfile
 from collections.abc import Sequence
 from functools import partial
@@ -10,7 +9,7 @@ from statistics import median
 import polars as pl
 
 from bench import peers
-from bench.history import History, features, write
+from bench.history import History, features, parser_of, write
 from bench.point_in_time import run
 from bench.rounds import in_turn, ratio
 from bench.rows import Figure, Measurement
@@ -24,13 +23,7 @@ def measure(options: Sequence[str]) -> Measurement:
     Raises:
         ToolMissing: Feast is not at hand.
     """
-    parser = argparse.ArgumentParser(prog="make target ROW=P2 ARGS=…")
-    parser.add_argument("--events", type=int, default=5_000_000)
-    parser.add_argument("--players", type=int, default=100_000)
-    parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=3)
-    chosen = parser.parse_args(options)
+    chosen = parser_of("P2").parse_args(options)
     interpreter = peers.python()
     if interpreter is None:
         raise ToolMissing("Feast", "run `tools/setup peers`, which installs it beside, in .peers")

@@ -1,12 +1,11 @@
 """P4: how time grows with the events of a point-in-time training set, and how much memory it takes."""
 
-import argparse
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from bench.history import write
+from bench.history import parser_of, write
 from bench.point_in_time import run
 from bench.rows import Figure, Measurement
 
@@ -16,13 +15,7 @@ CAP_MB = 4_000
 
 def measure(options: Sequence[str]) -> Measurement:
     """Time the same rows over ever more events, each run in a process of its own."""
-    parser = argparse.ArgumentParser(prog="make target ROW=P4 ARGS=…")
-    parser.add_argument("--events", type=int, nargs="+", default=[5_000_000, 20_000_000, 50_000_000], help="ascending")
-    parser.add_argument("--players", type=int, default=100_000)
-    parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=3)
-    chosen = parser.parse_args(options)
+    chosen = parser_of("P4", 5_000_000, 20_000_000, 50_000_000).parse_args(options)
     seconds: list[float] = []
     peaks: list[float] = []
     for events in chosen.events:

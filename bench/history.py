@@ -1,5 +1,6 @@
 """A made-up history of purchases, rows that ask for features of it, and the twenty features that all peers compute."""
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,20 @@ def features() -> FeatureSet:
             ),
         ]
     return FeatureSet("history", tuple(found))
+
+
+def parser_of(row: str, *events: int) -> argparse.ArgumentParser:
+    """The options of a row that is measured on a history; of one that takes several sizes, those it takes by default."""
+    parser = argparse.ArgumentParser(prog=f"make target ROW={row} ARGS=…")
+    if events:
+        parser.add_argument("--events", type=int, nargs="+", default=list(events), help="ascending")
+    else:
+        parser.add_argument("--events", type=int, default=5_000_000)
+    parser.add_argument("--players", type=int, default=100_000)
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
+    return parser
 
 
 @dataclass(frozen=True, slots=True)

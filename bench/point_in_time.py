@@ -1,6 +1,5 @@
 """P1: a point-in-time training set from raw events and from tiles, beside the best that one would write by hand."""
 
-import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -11,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from bench import peers
-from bench.history import SCHEMA, History, features, write
+from bench.history import SCHEMA, History, features, parser_of, write
 from bench.rounds import in_turn, ratio
 from bench.rows import Figure, Measurement
 from contracts.errors import DataRefused
@@ -23,13 +22,7 @@ BY_HAND = ("polars_windows", "duckdb_windows")
 
 def measure(options: Sequence[str]) -> Measurement:
     """Time all in turn, each in a process of its own, after showing that their outputs are equal."""
-    parser = argparse.ArgumentParser(prog="make target ROW=P1 ARGS=…")
-    parser.add_argument("--events", type=int, default=5_000_000)
-    parser.add_argument("--players", type=int, default=100_000)
-    parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=3)
-    chosen = parser.parse_args(options)
+    chosen = parser_of("P1").parse_args(options)
     with tempfile.TemporaryDirectory(prefix="offerloop-p1-") as name:
         folder = Path(name)
         history = write(folder, chosen.events, chosen.players, chosen.rows, chosen.seed)

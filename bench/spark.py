@@ -1,6 +1,5 @@
 """P3: a point-in-time training set with Spark, beside the best PySpark that one would write by hand, in one session."""
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +9,7 @@ from statistics import median
 
 from pyspark.sql import SparkSession
 
-from bench.history import SCHEMA, History, features, write
+from bench.history import SCHEMA, History, features, parser_of, write
 from bench.peers import pyspark_windows
 from bench.peers.job import Job
 from bench.point_in_time import same
@@ -24,13 +23,7 @@ BY_HAND = {"join": pyspark_windows.join, "ranges": pyspark_windows.ranges}
 
 def measure(options: Sequence[str]) -> Measurement:
     """Time all in turn on `local[2]`, after showing that their outputs are equal; the session's start is not counted."""
-    parser = argparse.ArgumentParser(prog="make target ROW=P3 ARGS=…")
-    parser.add_argument("--events", type=int, default=5_000_000)
-    parser.add_argument("--players", type=int, default=100_000)
-    parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=3)
-    chosen = parser.parse_args(options)
+    chosen = parser_of("P3").parse_args(options)
     with tempfile.TemporaryDirectory(prefix="offerloop-p3-") as name:
         folder = Path(name)
         history = write(folder, chosen.events, chosen.players, chosen.rows, chosen.seed)
