@@ -18,8 +18,8 @@ from tests.features.test_materialize import add, batch
 
 pytestmark = pytest.mark.faults
 
-KILLS = int(os.environ.get("KILLS", "20"))
-"""How often a job is killed; the long form is KILLS=200."""
+KILLS = int(os.environ.get("FAULT_KILLS", "20"))
+"""How often a job is killed; the long form is FAULT_KILLS=240."""
 
 
 def test_killed_feature_jobs_go_on_where_they_were(tmp_path: Path) -> None:
