@@ -18,7 +18,7 @@ def spent(name: str, kind: Any, window_us: int, **more: Any) -> Aggregate:
 
 
 MORE: tuple[Feature, ...] = (
-    spent("spend_1h", "sum", Window.hours(1)),
+    spent("spend_11h", "sum", Window.hours(11)),
     spent("spend_mean_36h", "mean", Window.hours(36), default=-1.0),
     spent("least_12d", "min", Window.days(12), default=float("nan")),
     spent("first_13d", "first", Window.days(13), max_age_us=DAY_US, default=-2.0),
@@ -28,7 +28,7 @@ MORE: tuple[Feature, ...] = (
     Aggregate(name="wins_3d", source="match", aggregate="sum", field="won", window_us=Window.days(3)),
     Aggregate(name="won_first_1d", source="match", aggregate="first", field="won", window_us=Window.days(1), default=-1.0),
     Aggregate(
-        name="mode_now", source="match", aggregate="last", field="mode", window_us=Window.minutes(95), categories=MODES[:4], default=-3.0
+        name="mode_now", source="match", aggregate="last", field="mode", window_us=Window.minutes(245), categories=MODES[:4], default=-3.0
     ),
     Aggregate(name="modes_7d", source="match", aggregate="distinct", field="mode", window_us=Window.days(7), max_age_us=12 * HOUR_US),
     Aggregate(name="sessions_5m", source="session", aggregate="count", window_us=Window.minutes(5)),
@@ -48,5 +48,5 @@ MORE: tuple[Feature, ...] = (
 FIRST = FeatureSet("month_first", (*USE_CASE.feature_set.features, *MORE))
 """What decides in the first half."""
 
-SECOND = FeatureSet("month_second", (*USE_CASE.feature_set.features, *MORE[3:9], spent("spend_3h", "sum", Window.hours(3))))
+SECOND = FeatureSet("month_second", (*USE_CASE.feature_set.features, *MORE[3:9], spent("spend_10h", "sum", Window.hours(10))))
 """What decides in the second half: another set, which needs nothing that was not kept before."""
