@@ -47,7 +47,7 @@ def measure(options: Sequence[str]) -> Measurement:
         f"{chosen.singles} single events, each read back by a decision; worst {max(waits):.2f} ms",
         f"{chosen.events} events of {chosen.entities} entities in requests of {BATCH}, one after another; a tenth of them at a time took "
         f"{min(rates):,.0f} to {max(rates):,.0f} a second",
-        f"{len(CHAMPION_SET.names)} features a row are kept ready in the transaction that accepts an event",
+        f"{len(CHAMPION_SET.names)} features a row are kept ready as a single event is accepted; behind a batch, by the next read",
         peer,
     ]
     return Measurement("P6", figures, tuple(notes))

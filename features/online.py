@@ -57,8 +57,13 @@ class OnlineFeatures:
         self._plans: dict[str, Plan] = {}
         self._ready = {plan.key: plan for plan in map(self._plan, ready)}
 
-    def apply(self, state: bytes | None, event: Event) -> tuple[bytes, int]:
+    def apply(self, state: bytes | None, event: Event, *, in_bulk: bool = False) -> tuple[bytes, int]:
         """The state after an event, and the `seq` the event was given. Whether it came before is for the caller to know.
+
+        Args:
+            state: before; none for an unknown entity.
+            event: its `seq` is not looked at.
+            in_bulk: leave what the event changed of the rows kept ready to whoever reads them next, which makes this twice as fast.
 
         Raises:
             NotFound: the event's type is not declared.
@@ -70,7 +75,10 @@ class OnlineFeatures:
         after = states.insert(states.decode(state), event, fields, self._retention[event.type], self._grace_us)
         at_us = max(after.ingested_us, event.event_time) + 1
         before = ready.split(state) if state is not None and self._ready else {}
-        rows = tuple([self._row(plan, after, at_us, before.get(key), event) for key, plan in self._ready.items()])
+        if in_bulk:
+            rows = tuple([ready.expire(plan, before[key], event) for key, plan in self._ready.items() if key in before])
+        else:
+            rows = tuple([self._row(plan, after, at_us, before.get(key), event) for key, plan in self._ready.items()])
         return states.encode(states.EntityState(after.seq, after.ingested_us, after.types, rows)), after.seq
 
     def read(

@@ -85,6 +85,11 @@ class SourcePlan:
     windows: Sequence[WindowPlan]
     latest: LatestPlan | None
 
+    @property
+    def numbers(self) -> Sequence[int]:
+        """Numbers of its windows and of its row of attributes, among the parts of the whole plan."""
+        return [window.number for window in self.windows] + ([] if self.latest is None else [self.latest.number])
+
     def passes(self, event: Event) -> bool:
         """Whether an event can change what is read."""
         return event.type == self.type and all(condition.test(event.fields.get(condition.field)) for condition in self.conditions)

@@ -31,6 +31,9 @@ ROW: Final = struct.Struct("<8sqqHHI")
 MISSING, AGELESS, STALE, REPLACED = 1, 2, 4, 8
 """Flags of a feature: no value; no event behind it; older than it may be; its default stands in for it."""
 
+_LONG: Final = struct.Struct("<q")
+_UNTIL: Final = 16
+_NEVER: Final = -INT64_MAX
 _NOTHING: Final = MISSING | AGELESS
 _PATTERNS: Final = 4_096
 _FLOAT, _INT = np.dtype("<f8"), np.dtype("<i8")
@@ -123,6 +126,19 @@ def make(plan: Plan, state: EntityState, at_us: int, before: Bytes | None = None
             draft.flags[position] = (0 if finite else MISSING) | (0 if known else AGELESS)
     until_us = min(untils, default=INT64_MAX)
     return layout.pack(plan.key, at_us, until_us, count, parts, layout.size, *untils, *draft.values, *draft.times, bytes(draft.flags))
+
+
+def expire(plan: Plan, row: Bytes, event: Event) -> bytes:
+    """A row behind which an event came in: whatever the event can change holds no longer, and is made anew by whoever reads it next."""
+    touched = [source for source in plan.sources if source.passes(event)]
+    if not touched:
+        return bytes(row)
+    changed = bytearray(row)
+    _LONG.pack_into(changed, _UNTIL, _NEVER)
+    for source in touched:
+        for number in source.numbers:
+            _LONG.pack_into(changed, ROW.size + 8 * number, _NEVER)
+    return bytes(changed)
 
 
 def split(content: bytes) -> dict[bytes, memoryview]:

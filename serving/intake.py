@@ -86,7 +86,7 @@ class Intake:
 
     Args:
         horizon_us: events older than this are not taken, since their ids may be forgotten; rows of attributes are, at any age.
-        online: gives what applies events to feature state within a transaction, as it is at the moment.
+        online: gives what applies events to feature state within a transaction, as it is at the moment; one by one, or in bulk.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Intake:
         simulated: bool,
         metrics: Metrics,
         horizon_us: int,
-        online: Callable[[Write], ApplyEvent],
+        online: Callable[[Write, bool], ApplyEvent],
     ) -> None:
         self._use_case = use_case
         self._journal = journal
@@ -113,7 +113,8 @@ class Intake:
         now_us = self._clock.now_us()
         events = [self._event(message, now_us) for message in sent]
         return [
-            self._submit(EVENT, events[start : start + PART], start, now_us, self._record_event) for start in range(0, len(events), PART)
+            self._submit(EVENT, events[start : start + PART], start, now_us, self._record_event, in_bulk=len(events) > PART)
+            for start in range(0, len(events), PART)
         ]
 
     def submit_outcomes(self, sent: SentOutcomes) -> "list[Future[Part]]":
@@ -146,11 +147,18 @@ class Intake:
         )
 
     def _submit(
-        self, kind: str, records: Sequence[T | Unfit], start: int, now_us: int, keep: "Callable[[Write, T, int, ApplyEvent], bool]"
+        self,
+        kind: str,
+        records: Sequence[T | Unfit],
+        start: int,
+        now_us: int,
+        keep: "Callable[[Write, T, int, ApplyEvent], bool]",
+        *,
+        in_bulk: bool = False,
     ) -> "Future[Part]":
         def work(write: Write) -> Part:
             part = Part(kind)
-            apply_event = self._online(write)
+            apply_event = self._online(write, in_bulk)
             for index, record in enumerate(records, start):
                 unfit = record if isinstance(record, Unfit) else None
                 if not isinstance(record, Unfit):

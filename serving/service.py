@@ -174,7 +174,7 @@ class DecisionService:
         Raises:
             NotFound: no such use case.
         """
-        return self._watcher.online(self._known(use_case).name).apply
+        return partial(self._watcher.online(self._known(use_case).name).apply, in_bulk=True)
 
     def rebuild(self, use_case: str, entities: Collection[str] | None = None) -> RebuildReport:
         """Make feature states anew from the tables and the journal, of these entities or of all, while answers go on.
@@ -326,10 +326,10 @@ class DecisionService:
         online = partial(self._applying, use_case.name)
         return Intake(use_case, self.journal, self.clock, self.installation.simulated, self.metrics, horizon_us, online)
 
-    def _applying(self, use_case: str, write: Write) -> ApplyEvent:
+    def _applying(self, use_case: str, write: Write, in_bulk: bool = False) -> ApplyEvent:
         online = self._watcher.online(use_case)
         schema = self.use_cases[use_case].schema
-        return mending(online.apply, lambda entity_id: restore(write, self.tables, schema, online, entity_id))
+        return mending(partial(online.apply, in_bulk=in_bulk), lambda entity_id: restore(write, self.tables, schema, online, entity_id))
 
     def _status(self, use_case: str) -> UseCaseStatus:
         live = self._watcher.live(use_case)
