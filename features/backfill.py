@@ -19,7 +19,7 @@ from features.expressions import columns
 from features.jobs import DUCKDB, Jobs
 from features.skew import decision_spine
 from features.tiles import Tiles
-from storage.files import write_atomically, write_bytes
+from storage.files import retire, sweep, write_atomically, write_bytes
 from storage.tables import Part, Tables
 
 FORMAT = 1
@@ -108,9 +108,11 @@ def backfill(
             write_atomically(root / name, made.select("row_id", *wanted).write_parquet)
             files = (*kept.files, File(name, tuple(digests[feature] for feature in lacking)))
             _commit(root, manifest, day, msgspec.structs.replace(kept, files=files))
+            retire(root / file.name for file in (known.files if known is not None and kept is now else ()))
             done += lacking
             rows += made.height
         progress(number, len(parts))
+    sweep(root, {file.name for day in read_manifest(root).days.values() for file in day.files}, ".parquet")
     return Backfilled(len(parts), tuple(name for name in feature_set.names if name in set(done)), rows)
 
 

@@ -1,7 +1,6 @@
 """Materialize: bring tiles up to the event table, by steps that each count when done."""
 
 import fcntl
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,7 +16,7 @@ from contracts.tables import EVENTS
 from features.event_files import EventFiles, bytes_of
 from features.scan import whole
 from features.tiles import FORMAT, Manifest, Span, Tiles, read_entities, write_tile
-from storage.files import write_atomically, write_bytes
+from storage.files import retire, sweep, write_atomically, write_bytes
 from storage.tables import Part, Tables
 
 STEP_ROWS = 8_000_000
@@ -25,8 +24,6 @@ STEP_ROWS = 8_000_000
 
 MERGED_ROWS = 64_000_000
 """Spans are not merged beyond this many rows."""
-
-_GRACE_S = 3_600
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +121,9 @@ class _Work:
         span = Span({day: self.rows([day]) for day in days}, made)
         spans = sorted([*kept, span], key=lambda one: min(one.days))
         write_bytes(self._root / "manifest.json", msgspec.json.encode(Manifest(FORMAT, tuple(names), tuple(spans))))
+        retire(
+            self._root / file for span in manifest.spans if span not in kept for file in span.files.values() if file not in made.values()
+        )
 
     def _name_entities(self, files: Sequence[Path], number: int) -> list[str]:
         """Give codes to entities that have none, in the order of their ids; the name of the file that says so, if there are any."""
@@ -139,10 +139,8 @@ class _Work:
         """Delete what no longer counts, once readers that still count on it are gone."""
         manifest = Tiles(self._root).manifest
         named = {*manifest.entities, *(file for span in manifest.spans for file in span.files.values())}
-        old = time.time() - _GRACE_S
-        for path in [*self._root.rglob("*.arrow*"), *self._root.rglob("*.parquet*")]:
-            if str(path.relative_to(self._root)) not in named and path.stat().st_mtime < old:
-                path.unlink(missing_ok=True)
+        for suffix in (".arrow", ".parquet"):
+            sweep(self._root, named, suffix)
 
 
 def make_tiles(files: Sequence[Path], schema: EventSchema, entities: pa.Array, out: Mapping[str, Path], memory: int) -> None:

@@ -2,7 +2,6 @@
 
 import fcntl
 import hashlib
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ import polars as pl
 
 from contracts.events import EventSchema
 from contracts.tables import DAY_COLUMN, KEY_COLUMN, Column, columns_of
-from storage.files import write_atomically, write_bytes
+from storage.files import retire, sweep, write_atomically, write_bytes
 
 _POLARS: Mapping[Column, pl.DataType] = {
     Column.STR: pl.String(),
@@ -23,9 +22,6 @@ _POLARS: Mapping[Column, pl.DataType] = {
     Column.INT_LIST: pl.List(pl.Int64()),
     Column.FLOAT_LIST: pl.List(pl.Float64()),
 }
-
-_GRACE_S = 3_600
-"""How long a file that the manifest no longer names is kept, for readers that still have the old manifest."""
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,6 +94,7 @@ class Tables:
         kept = [part for part in self.manifest().parts if part.name not in gone]
         manifest = Manifest(position, (*kept, *added))
         write_bytes(self._root / "manifest.json", msgspec.json.encode(manifest))
+        retire(self._root / name for name in gone)
         return manifest
 
     def merge(self, schemas: Mapping[str, EventSchema], most: int = 8) -> int:
@@ -120,14 +117,8 @@ class Tables:
                     removed += parts
             if removed:
                 manifest = self.commit(added, manifest.position, removed)
-            self._sweep({part.name for part in manifest.parts})
+            sweep(self._root, {part.name for part in manifest.parts}, ".parquet")
         return len(removed)
-
-    def _sweep(self, named: set[str]) -> None:
-        old = time.time() - _GRACE_S
-        for path in self._root.rglob("*.parquet*"):
-            if str(path.relative_to(self._root)) not in named and path.stat().st_mtime < old:
-                path.unlink(missing_ok=True)
 
 
 def polars_schema(table: str, schema: EventSchema) -> pl.Schema:
