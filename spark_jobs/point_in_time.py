@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -63,14 +64,9 @@ def compute(
     """
     feature_set.check(schema)
     session = SparkSession.getActiveSession() or build_session("local[*]", memory)
+    count, first_us, last_us, seeing = _summary(spine)
     rows = session.read.schema(_SPINE).parquet(uri(spine))
-    summary = ("count(*)", "count(DISTINCT row_id)", "count(entity_id)", "count(moment)", "min(moment)", "max(moment)", "count(seen_seq)")
-    count, ids, entities, moments, first_us, last_us, seeing = rows.selectExpr(*summary).collect()[0]
-    if count != pq.read_metadata(spine).num_rows:
-        # why: Spark passes over files whose names begin with a dot or an underscore, and says nothing
-        raise DataRefused(f"spine {spine.name}", [f"Spark sees {count} of its rows; name it without a dot or underscore in front"])
-    check_counts(count, ids, entities, moments)
-    asked = scans(feature_set, schema, first_us or 0, last_us or 0, by_clock=seeing < count, by_seq=seeing > 0)
+    asked = scans(feature_set, schema, first_us, last_us, by_clock=seeing < count, by_seq=seeing > 0)
     workers = session.sparkContext.defaultParallelism
     if tiles is None:
         held = read_events(session, events, schema, asked)
@@ -84,8 +80,8 @@ def compute(
         found = coded.mapInArrow(
             partial(_compute_tiled, feature_set, asked, list(events), _own(schema), tiles.root, limit), _out(feature_set)
         )
-    write_atomically(out, lambda path: _write(found, path))
-    return int(count)
+    write_atomically(out, lambda path: _write(found, path, count))
+    return count
 
 
 def _compute(feature_set: FeatureSet, asked: Sequence[Scan], batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -135,11 +131,23 @@ def _own(schema: EventSchema) -> tuple[str, list[EventType]]:
     return schema.use_case, [EventType(kind.name, dict(kind.fields)) for kind in schema.types.values() if kind.name not in built_in]
 
 
+def _summary(spine: Path) -> tuple[int, int, int, int]:
+    """Of a spine that is whole: how many rows, the earliest and the latest moment, how many rows say what they had seen."""
+    # why: a job of Spark's for this takes longer than everything else where a spine is small
+    rows = pl.scan_parquet(spine)
+    seen = pl.col("seen_seq").count() if "seen_seq" in rows.collect_schema() else pl.lit(0, pl.UInt32).alias("seen_seq")
+    moments = pl.col("moment")
+    asked = (pl.len(), pl.col("row_id").n_unique(), pl.col("entity_id").count(), moments.count(), moments.min().alias("first"))
+    found = rows.select(*asked, moments.max().alias("last"), seen).collect(engine="streaming").row(0)
+    check_counts(*found[:4])
+    return found[0], found[4] or 0, found[5] or 0, found[6]
+
+
 def _rows_in(events: Sequence[Path]) -> int:
     return sum(pq.read_metadata(path).num_rows for path in events)
 
 
-def _write(found: DataFrame, path: Path) -> None:
+def _write(found: DataFrame, path: Path, count: int) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.") as folder:
         parts = Path(folder) / "parts"
         found.write.parquet(uri(parts))
@@ -147,6 +155,9 @@ def _write(found: DataFrame, path: Path) -> None:
         with pq.ParquetWriter(path, pq.read_schema(written[0])) as file:
             for part in written:
                 file.write_table(pq.read_table(part, partitioning=None))
+    if (there := pq.read_metadata(path).num_rows) != count:
+        # why: Spark passes over files whose names begin with a dot or an underscore, and says nothing
+        raise DataRefused("spine", [f"{count} rows gave {there}; Spark reads no file that is named with a dot or underscore in front"])
 
 
 def _out(feature_set: FeatureSet) -> StructType:
