@@ -67,7 +67,8 @@ def compute(
             parts = files.parts(scan) if tiles is None else tiles.parts(scan, files, limit)
             found |= evaluate_parts(parts, rows, scan.features)
     table = finish(feature_set, found, asked.asked, asked.row_ids, rows.moment)
-    write_atomically(out, lambda path: pq.write_table(table, path, use_dictionary=["missing.list.element"]))
+    # why: readers need not know that names of features were positions in a dictionary
+    write_atomically(out, lambda path: pq.write_table(table, path, use_dictionary=["missing.list.element"], store_schema=False))
     return len(table)
 
 

@@ -21,7 +21,7 @@ def finish(feature_set: FeatureSet, found: Mapping[str, Values], asked: Mapping[
         moment: (m,) µs.
 
     Returns:
-        `row_id`, a double a feature in the set's order, `missing`: names of features without a value.
+        `row_id`, a double a feature in the set's order, `missing`: names of features without a value, as positions in a dictionary.
     """
     columns: dict[str, Floats] = {}
     absent: dict[str, Mask] = {}
@@ -56,5 +56,5 @@ def _names(absent: Mapping[str, Mask]) -> pa.Array:
     owner, which = np.nonzero(np.column_stack(list(absent.values()))) if rows else (np.zeros(0, np.int64), np.zeros(0, np.int64))
     ends = np.zeros(rows + 1, np.int32)
     np.cumsum(np.bincount(owner, minlength=rows), out=ends[1:])
-    names = pa.array(list(absent), pa.string()).take(pa.array(which))
+    names = pa.DictionaryArray.from_arrays(pa.array(which, pa.int32()), pa.array(list(absent), pa.string()))
     return pa.ListArray.from_arrays(pa.array(ends), names)

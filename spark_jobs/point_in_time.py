@@ -97,7 +97,7 @@ def _compute(feature_set: FeatureSet, asked: Sequence[Scan], batches: Iterator[p
     found: dict[str, Values] = {}
     for scan in asked:
         found |= evaluate(to_events(known.filter(pc.equal(known.column("type"), scan.source)), scan), spine.rows, scan.features)
-    yield from finish(feature_set, found, spine.asked, spine.row_ids, spine.rows.moment).to_batches()
+    yield from _plain(finish(feature_set, found, spine.asked, spine.row_ids, spine.rows.moment))
 
 
 def _compute_tiled(
@@ -122,7 +122,13 @@ def _compute_tiled(
     with tempfile.TemporaryDirectory() as spill, EventFiles(events, schema, tiles.entities, memory, Path(spill)) as files:
         for scan in asked:
             found |= evaluate_parts(tiles.parts(scan, files, memory, first, last), rows, scan.features)
-    yield from finish(feature_set, found, spine.asked, spine.row_ids, rows.moment).to_batches()
+    yield from _plain(finish(feature_set, found, spine.asked, spine.row_ids, rows.moment))
+
+
+def _plain(rows: pa.Table) -> list[pa.RecordBatch]:
+    place = rows.schema.get_field_index("missing")
+    batches: list[pa.RecordBatch] = rows.set_column(place, "missing", rows.column("missing").cast(pa.list_(pa.string()))).to_batches()
+    return batches
 
 
 def _own(schema: EventSchema) -> tuple[str, list[EventType]]:
