@@ -21,7 +21,7 @@ _COMMON = [
 
 
 def read_events(session: SparkSession, files: Sequence[Path], schema: EventSchema, asked: Sequence[Scan]) -> DataFrame:
-    """The events that any of some scans asks for, with the columns that they need.
+    """The events that any of some scans asks for, with the columns that they need; their `type` where it is not always the same.
 
     Args:
         session: in which they are read.
@@ -33,7 +33,8 @@ def read_events(session: SparkSession, files: Sequence[Path], schema: EventSchem
     needed = dict.fromkeys(field for scan in asked for field in scan.fields)
     stamps = dict.fromkeys(stamp for scan in asked for stamp in scan.stamps)
     ids = ["event_id"] if any(scan.ordered for scan in asked) else []
-    picked = ["entity_id", "type", "event_time", *ids, *stamps, *map(quoted, needed)]
+    types = ["type"] if len(asked) > 1 else []
+    picked = ["entity_id", *types, "event_time", *ids, *stamps, *map(quoted, needed)]
     held = session.read.schema(columns).parquet(*map(uri, files)) if files else session.createDataFrame([], columns)
     return held.where(" OR ".join(map(_condition, asked)) or "FALSE").selectExpr(*picked)
 

@@ -31,7 +31,7 @@ def make_tiles(files: Sequence[Path], schema: EventSchema, entities: pa.Array, o
     codes = session.createDataFrame(pa.table({"entity_id": entities, "entity": pa.array(range(len(entities)), pa.int64())}))
     for kind, path in out.items():
         scan = whole(kind, schema)
-        held = read_events(session, files, schema, [scan]).join(codes, "entity_id").drop("entity_id", "type").persist()
+        held = read_events(session, files, schema, [scan]).join(codes, "entity_id").drop("entity_id").persist()
         try:
             texts = {name: _texts(held, name) for name in scan.texts}
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,16 +4,18 @@ Spark scans, filters and brings each entity's rows and events together; `feature
 """
 
 import tempfile
+import uuid
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.types import ArrayType, DoubleType, LongType, StringType, StructField, StructType
+from pyspark.sql import SparkSession
+from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 from contracts.errors import DataRefused
 from contracts.events import BUILT_IN_TYPES, EventSchema, EventType
@@ -21,6 +23,7 @@ from features.columns import Rows, Values
 from features.definitions import FeatureSet
 from features.event_files import EventFiles, bytes_of
 from features.point_in_time import evaluate_parts
+from features.requests import requests_of
 from features.rows import finish
 from features.scan import Scan, scans
 from features.spine import build_spine, check_counts
@@ -68,41 +71,52 @@ def compute(
     rows = session.read.schema(_SPINE).parquet(uri(spine))
     asked = scans(feature_set, schema, first_us, last_us, by_clock=seeing < count, by_seq=seeing > 0)
     workers = session.sparkContext.defaultParallelism
-    if tiles is None:
-        held = read_events(session, events, schema, asked)
-        groups = max(workers, 1 + (count + _rows_in(events)) // GROUP)
-        together = rows.unionByName(held, allowMissingColumns=True).repartition(groups, "entity_id")
-        found = together.mapInArrow(partial(_compute, feature_set, asked), _out(feature_set))
-    else:
-        codes = session.createDataFrame(pa.table({"entity_id": tiles.entities, "code": pa.array(range(len(tiles.entities)), pa.int64())}))
-        coded = rows.join(codes, "entity_id", "left").repartitionByRange(max(workers, 1 + count // GROUP), "code").drop("code")
-        limit = bytes_of(memory) // workers
-        found = coded.mapInArrow(
-            partial(_compute_tiled, feature_set, asked, list(events), _own(schema), tiles.root, limit), _out(feature_set)
-        )
-    write_atomically(out, lambda path: _write(found, path, count))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+        if tiles is None:
+            # why: every column costs, on its way to Python, so rows and events share those that mean alike
+            picked = ["row_id", "entity_id", "moment AS event_time", "seen_seq AS seq", *["context"] * bool(requests_of(feature_set))]
+            held = read_events(session, events, schema, asked)
+            groups = max(workers, 1 + (count + _rows_in(events)) // GROUP)
+            together = rows.selectExpr(*picked).unionByName(held, allowMissingColumns=True).repartition(groups, "entity_id")
+            found = together.mapInArrow(partial(_compute, feature_set, asked, folder), _WRITTEN)
+        else:
+            codes = session.createDataFrame(pa.table({"entity_id": tiles.entities, "code": np.arange(len(tiles.entities))}))
+            coded = rows.join(codes, "entity_id", "left").repartitionByRange(max(workers, 1 + count // GROUP), "code").drop("code")
+            limit = bytes_of(memory) // workers
+            found = coded.mapInArrow(
+                partial(_compute_tiled, feature_set, asked, folder, list(events), _own(schema), tiles.root, limit), _WRITTEN
+            )
+        written = [(Path(folder) / name, rows_in) for name, rows_in in found.collect()]
+        if (there := sum(rows_in for _, rows_in in written)) != count:
+            # why: Spark passes over files whose names begin with a dot or an underscore, and says nothing
+            raise DataRefused("spine", [f"{count} rows gave {there}; Spark reads no file that is named with a dot or underscore in front"])
+        write_atomically(out, lambda path: _join([part for part, _ in written], feature_set, path))
     return count
 
 
-def _compute(feature_set: FeatureSet, asked: Sequence[Scan], batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _compute(feature_set: FeatureSet, asked: Sequence[Scan], folder: str, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The features of some entities' rows, from those entities' rows and events together."""
     both = list(batches)
     if not both:
         return
     whole = pa.Table.from_batches(both)
     is_row = pc.is_valid(whole.column("row_id"))
-    spine, events = build_spine(whole.filter(is_row), feature_set), whole.filter(pc.invert(is_row))
+    rows = whole.filter(is_row).rename_columns([_ROW_NAMES.get(name, name) for name in whole.column_names])
+    spine, events = build_spine(rows, feature_set), whole.filter(pc.invert(is_row))
     codes = pc.index_in(events.column("entity_id"), value_set=spine.entities)
     known = events.append_column("entity", codes).filter(pc.is_valid(codes))
     found: dict[str, Values] = {}
     for scan in asked:
-        found |= evaluate(to_events(known.filter(pc.equal(known.column("type"), scan.source)), scan), spine.rows, scan.features)
-    yield from _plain(finish(feature_set, found, spine.asked, spine.row_ids, spine.rows.moment))
+        own = known if len(asked) == 1 else known.filter(pc.equal(known.column("type"), scan.source))
+        found |= evaluate(to_events(own, scan), spine.rows, scan.features)
+    yield _written(finish(feature_set, found, spine.asked, spine.row_ids, spine.rows.moment), folder)
 
 
 def _compute_tiled(
     feature_set: FeatureSet,
     asked: Sequence[Scan],
+    folder: str,
     events: Sequence[Path],
     declared: tuple[str, Sequence[EventType]],
     root: Path,
@@ -122,13 +136,14 @@ def _compute_tiled(
     with tempfile.TemporaryDirectory() as spill, EventFiles(events, schema, tiles.entities, memory, Path(spill)) as files:
         for scan in asked:
             found |= evaluate_parts(tiles.parts(scan, files, memory, first, last), rows, scan.features)
-    yield from _plain(finish(feature_set, found, spine.asked, spine.row_ids, rows.moment))
+    yield _written(finish(feature_set, found, spine.asked, spine.row_ids, rows.moment), folder)
 
 
-def _plain(rows: pa.Table) -> list[pa.RecordBatch]:
-    place = rows.schema.get_field_index("missing")
-    batches: list[pa.RecordBatch] = rows.set_column(place, "missing", rows.column("missing").cast(pa.list_(pa.string()))).to_batches()
-    return batches
+def _written(rows: pa.Table, folder: str) -> pa.RecordBatch:
+    """Write a worker's rows to a file of their own, which is quicker than to hand them to Spark: its name, and how many they are."""
+    name = f"{uuid.uuid4().hex}.parquet"
+    pq.write_table(rows, Path(folder) / name, use_dictionary=["missing.list.element"], store_schema=False)
+    return pa.record_batch({"name": [name], "rows": pa.array([len(rows)], pa.int64())})
 
 
 def _own(schema: EventSchema) -> tuple[str, list[EventType]]:
@@ -153,24 +168,16 @@ def _rows_in(events: Sequence[Path]) -> int:
     return sum(pq.read_metadata(path).num_rows for path in events)
 
 
-def _write(found: DataFrame, path: Path, count: int) -> None:
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.") as folder:
-        parts = Path(folder) / "parts"
-        found.write.parquet(uri(parts))
-        written = sorted(parts.glob("*.parquet"))
-        with pq.ParquetWriter(path, pq.read_schema(written[0])) as file:
-            for part in written:
-                file.write_table(pq.read_table(part, partitioning=None))
-    if (there := pq.read_metadata(path).num_rows) != count:
-        # why: Spark passes over files whose names begin with a dot or an underscore, and says nothing
-        raise DataRefused("spine", [f"{count} rows gave {there}; Spark reads no file that is named with a dot or underscore in front"])
+def _join(parts: Sequence[Path], feature_set: FeatureSet, path: Path) -> None:
+    numbers = [(name, pa.float64()) for name in feature_set.names]
+    columns = pa.schema([("row_id", pa.string()), *numbers, ("missing", pa.list_(pa.string()))])
+    with pq.ParquetWriter(path, columns, use_dictionary=["missing.list.element"]) as file:
+        for part in parts:
+            file.write_table(pq.read_table(part).cast(columns))
 
 
-def _out(feature_set: FeatureSet) -> StructType:
-    numbers = [StructField(name, DoubleType()) for name in feature_set.names]
-    return StructType([StructField("row_id", StringType()), *numbers, StructField("missing", ArrayType(StringType()))])
-
-
+_WRITTEN = "name string, rows long"
+_ROW_NAMES = {"event_time": "moment", "seq": "seen_seq"}
 _SPINE = StructType(
     [
         *(StructField(name, StringType()) for name in ("row_id", "entity_id", "context")),
