@@ -44,6 +44,9 @@ BUILT_IN_TYPES = (
 COMMON_COLUMNS = frozenset(name for name in Event.__struct_fields__ if name != "fields")
 """What every event has, so that no type can have a field of that name."""
 
+JOB_COLUMNS = frozenset({"entity", "row_id", "moment", "context", "seen_seq"})
+"""What feature jobs put beside the fields of events, in tiles and on the way to Spark's workers: no names of fields either."""
+
 _RENAME = "Give one of them another name."
 
 
@@ -77,6 +80,10 @@ class EventSchema:
             for field, kind in event_type.fields.items():
                 if field.casefold() in COMMON_COLUMNS:
                     raise DefinitionError(where, f"field `{field}` of event type `{event_type.name}` is what every event has", _RENAME)
+                if field.casefold() in JOB_COLUMNS:
+                    raise DefinitionError(
+                        where, f"field `{field}` of event type `{event_type.name}` is what feature jobs name theirs", _RENAME
+                    )
                 _check_case(where, "field", field, columns)
                 if columns.setdefault(field, kind) is not kind:
                     raise DefinitionError(

@@ -82,3 +82,9 @@ def test_an_optional_field_may_be_null_or_left_out_but_not_wrong() -> None:
     for fields in wrong:
         with pytest.raises(InvalidInput):
             schema.check("profile", fields)
+
+
+@pytest.mark.parametrize("name", ["entity", "row_id", "moment", "context", "Seen_Seq"])
+def test_columns_of_feature_jobs_are_no_fields(name: str) -> None:
+    with pytest.raises(DefinitionError, match=f"`{name}` of event type `visit` is what feature jobs name theirs"):
+        EventSchema.build("shop", [EventType("visit", {name: FieldType.STR})])
