@@ -37,7 +37,7 @@ bench: ## measure every speed row of the targets that can be measured yet
 
 target: ## measure one row of the targets: make target ROW=P14
 	@tools/setup test
-	@case "$(ROW)" in P2|P5|P6) tools/setup peers ;; esac
+	@case "$(ROW)" in P2|P5|P6|P13) tools/setup peers ;; esac
 	@$(bin)/python -m bench.target $(ROW) $(ARGS)
 
 test-faults: ## kill, flood and corrupt things, and see that nothing acknowledged is lost
@@ -52,3 +52,6 @@ lock: ## write requirements.lock anew from pyproject.toml
 	@.tools/bin/uv pip compile bench/peers/requirements.in --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet --output-file bench/peers/requirements.lock
 	@! grep -n '://' bench/peers/requirements.lock
+	@.tools/bin/uv pip compile bench/peers/obp.in --no-deps --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet --output-file bench/peers/obp.lock
+	@! grep -n '://' bench/peers/obp.lock

@@ -28,7 +28,11 @@ def modules(repository: Path, packages: list[str]) -> list[Path]:
 
 @pytest.mark.parametrize(
     ("lock", "named"),
-    [("requirements.lock", {"ray", "mlflow", "prefect", "duckdb", "uv"}), ("bench/peers/requirements.lock", {"feast", "duckdb"})],
+    [
+        ("requirements.lock", {"ray", "mlflow", "prefect", "duckdb", "uv"}),
+        ("bench/peers/requirements.lock", {"feast", "duckdb", "vowpalwabbit"}),
+        ("bench/peers/obp.lock", {"obp"}),
+    ],
 )
 def test_locks_have_exact_versions_and_hashes_and_no_address(repository: Path, lock: str, named: set[str]) -> None:
     text = (repository / lock).read_text()
