@@ -37,6 +37,11 @@ class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         rules: all must hold for the candidate to be eligible.
         content: what the client shows (texts, products); the system does not look inside.
         cooldown_us: for how long after it was last shown to an entity the candidate is not eligible for it; 0 for none.
+        valid_from_us: the first moment at which it is eligible, in microseconds (UTC); None for always.
+        valid_until_us: the first moment at which it no longer is.
+
+    Raises:
+        DefinitionError: it ends before it begins.
     """
 
     candidate_id: str
@@ -44,6 +49,13 @@ class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rules: tuple[Rule, ...] = ()
     content: Mapping[str, str | int] = {}
     cooldown_us: int = 0
+    valid_from_us: int | None = None
+    valid_until_us: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.valid_until_us is not None and self.valid_until_us <= (self.valid_from_us or 0):
+            dates = f"is valid from {self.valid_from_us} until {self.valid_until_us}"
+            raise DefinitionError(f"candidate {self.candidate_id}", dates, "Let it end after it begins.")
 
 
 @dataclass(frozen=True)
@@ -71,7 +83,21 @@ class Catalogue:
         """Names of the attributes, in order."""
         return tuple(self.candidates[0].attributes)
 
+    @property
+    def cooldowns_us(self) -> tuple[int, ...]:
+        """Each candidate's cool-down, 0 for none."""
+        return tuple(candidate.cooldown_us for candidate in self.candidates)
+
     @cached_property
     def digest(self) -> str:
         """Digest over everything the catalogue says."""
-        return digest_of(msgspec.to_builtins(self.candidates))
+        return digest_of([_said(candidate) for candidate in self.candidates])
+
+
+def _said(candidate: Candidate) -> dict[str, object]:
+    # why: what candidates can say since then is left out where it is not said, so that catalogues of older logs keep their digests
+    said: dict[str, object] = msgspec.to_builtins(candidate)
+    return {name: value for name, value in said.items() if name not in _SINCE or value != _SINCE[name]}
+
+
+_SINCE: Mapping[str, object] = {"valid_from_us": None, "valid_until_us": None}

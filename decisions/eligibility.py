@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contracts.catalogue import NO_ACTION, Catalogue, Rule
 from contracts.errors import DefinitionError
-from decisions.matrix import FeatureColumns, Positions
+from decisions.matrix import FeatureColumns, Floats, Positions
 
 _MOST_CACHED = 4_096
+_FOREVER = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +27,24 @@ class EligibleSet:
 @dataclass(frozen=True, slots=True)
 class _Condition:
     column: int
+    op: str
     holds: Callable[[Any, Any], bool]
-    value: object
+    value: Any
+    keeps: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Dates:
+    valid_from_us: int
+    valid_until_us: int
     keeps: int
 
 
 class Eligibility:
     """The compiled rules of a catalogue over a feature set.
 
-    A candidate is eligible when all its rules hold and its cool-down is over. The fallback always is, whatever its rules: "no action" where
-    the catalogue has it, else the baseline.
+    A candidate is eligible when all its rules hold, its dates cover the moment, and its cool-down is over. The fallback always is, whatever
+    its rules: "no action" where the catalogue has it, else the baseline.
 
     Attributes:
         cools_down: whether any candidate has a cool-down, so that last shown times are needed at all.
@@ -48,6 +58,7 @@ class Eligibility:
         self._all = (1 << len(self._ids)) - 1
         self._fallback = 1 << catalogue.index[NO_ACTION if NO_ACTION in catalogue.index else baseline]
         self._conditions = _compile(catalogue, features, self._all)
+        self._dates = _dates(catalogue, self._all)
         self._cooldowns = {
             candidate.candidate_id: (candidate.cooldown_us, self._all ^ (1 << position))
             for position, candidate in enumerate(catalogue.candidates)
@@ -68,6 +79,9 @@ class Eligibility:
         for condition in self._conditions:
             if not condition.holds(values[condition.column], condition.value):
                 alive &= condition.keeps
+        for dates in self._dates:
+            if not dates.valid_from_us <= now_us < dates.valid_until_us:
+                alive &= dates.keeps
         if self._cooldowns:
             for candidate_id, last_us in shown.items():
                 cooldown = self._cooldowns.get(candidate_id)
@@ -75,6 +89,26 @@ class Eligibility:
                     alive &= cooldown[1]
         alive |= self._fallback
         return self._sets.get(alive) or self._expand(alive)
+
+    def by_rules(self, features: Floats, at_us: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """What the rules and dates allow many entities at once, cool-downs and caps left out: (n, K), as `eligible` gives one by one.
+
+        Args:
+            features: (n, F), in the feature set's order.
+            at_us: (n,) moments.
+        """
+        allowed = np.ones((len(features), len(self._ids)), dtype=np.bool_)
+        for condition in self._conditions:
+            fails = ~_holds(condition, features[:, condition.column])
+            allowed[np.ix_(fails, self._bits(self._all ^ condition.keeps))] = False
+        for dates in self._dates:
+            over = (at_us < dates.valid_from_us) | (at_us >= dates.valid_until_us)
+            allowed[np.ix_(over, self._bits(self._all ^ dates.keeps))] = False
+        allowed[:, self._bits(self._fallback)] = True
+        return allowed
+
+    def _bits(self, mask: int) -> NDArray[np.bool_]:
+        return np.array([bool(mask >> position & 1) for position in range(len(self._ids))])
 
     def _expand(self, alive: int) -> EligibleSet:
         positions = [position for position in range(len(self._ids)) if alive >> position & 1]
@@ -93,6 +127,15 @@ def _compile(catalogue: Catalogue, features: FeatureColumns, everyone: int) -> t
     return tuple(_condition(rule, features, everyone ^ asked) for rule, asked in asking.items())
 
 
+def _dates(catalogue: Catalogue, everyone: int) -> tuple[_Dates, ...]:
+    asking: dict[tuple[int, int], int] = {}
+    for position, candidate in enumerate(catalogue.candidates):
+        dates = (candidate.valid_from_us or 0, candidate.valid_until_us or _FOREVER)
+        if dates != (0, _FOREVER):
+            asking[dates] = asking.get(dates, 0) | 1 << position
+    return tuple(_Dates(start, end, everyone ^ asked) for (start, end), asked in asking.items())
+
+
 def _condition(rule: Rule, features: FeatureColumns, keeps: int) -> _Condition:
     where = f"rule {rule.feature} {rule.op} {rule.value!r}"
     if rule.feature not in features.names:
@@ -105,7 +148,7 @@ def _condition(rule: Rule, features: FeatureColumns, keeps: int) -> _Condition:
     if categories is not None and rule.op in ("<", "<=", ">=", ">"):
         raise DefinitionError(where, f"compares the category `{rule.feature}` by size", "Use ==, !=, in or not in.")
     value = rule.value if categories is None else _codes(where, rule.value, categories)
-    return _Condition(features.names.index(rule.feature), _OPERATORS[rule.op], value, keeps)
+    return _Condition(features.names.index(rule.feature), rule.op, _OPERATORS[rule.op], value, keeps)
 
 
 def _codes(where: str, value: object, categories: Sequence[str]) -> float | frozenset[float]:
@@ -119,6 +162,13 @@ def _codes(where: str, value: object, categories: Sequence[str]) -> float | froz
 
 def _in(value: float, values: Container[float]) -> bool:
     return value in values
+
+
+def _holds(condition: _Condition, column: Floats) -> NDArray[np.bool_]:
+    if condition.op in ("in", "not in"):
+        found = np.isin(column, np.array(sorted(condition.value)))
+        return found if condition.op == "in" else ~found
+    return np.asarray(condition.holds(column, condition.value))
 
 
 def _not_in(value: float, values: Container[float]) -> bool:

@@ -2,6 +2,7 @@ import math
 import operator
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +39,19 @@ def test_rules_and_cool_downs(
     assert [catalogue.candidates[position].candidate_id for position in found.positions] == list(expected)
 
 
+def test_dates(features: FeatureSet) -> None:
+    offers = (
+        Candidate("autumn", {}, valid_until_us=20),
+        Candidate("winter", {}, valid_from_us=20, valid_until_us=30),
+        Candidate("spring", {}, (Rule("level", ">=", 5),), valid_from_us=25),
+    )
+    eligibility = Eligibility(Catalogue((Candidate(NO_ACTION, {}), *offers)), features, NO_ACTION)
+
+    found = {at_us: eligibility.eligible([5.0, DE, 0.0], {}, at_us).ids[1:] for at_us in (0, 19, 20, 25, 30)}
+
+    assert found == {0: ("autumn",), 19: ("autumn",), 20: ("winter",), 25: ("winter", "spring"), 30: ("spring",)}
+
+
 def test_the_fallback_is_eligible_whatever_its_rules(features: FeatureSet) -> None:
     never = (Rule("level", "<", 0),)
     with_none = Catalogue((Candidate("mail", {"kind": 1}, rules=never), Candidate(NO_ACTION, {"kind": 0}, rules=never)))
@@ -71,6 +85,36 @@ def test_masks_say_what_the_rules_say_one_by_one(
     ]
 
     assert Eligibility(catalogue, features, NO_ACTION).eligible([float(level), DE, float(spend)], last, 10).ids == (NO_ACTION, *expected)
+
+
+dated_offers = st.lists(
+    st.builds(
+        lambda rules, start, end: (rules, start, None if end is None else start + end),
+        st.lists(numeric_rules | st.just(Rule("country", "in", ("DE", "FR"))) | st.just(Rule("country", "not in", ("US",))), max_size=3),
+        st.integers(0, 9),
+        st.none() | st.integers(1, 9),
+    ),
+    min_size=1,
+    max_size=40,
+)
+entities = st.lists(
+    st.tuples(st.integers(-4, 4).map(float) | st.just(math.nan), st.sampled_from([DE, US, FR, UNKNOWN]), st.integers(0, 20)), max_size=20
+)
+
+
+@given(offers=dated_offers, rows=entities)
+def test_many_entities_at_once_are_allowed_the_same(
+    features: FeatureSet, offers: list[tuple[list[Rule], int, int | None]], rows: list[tuple[float, float, int]]
+) -> None:
+    made = [Candidate(f"c{at}", {}, tuple(rules), valid_from_us=start, valid_until_us=end) for at, (rules, start, end) in enumerate(offers)]
+    eligibility = Eligibility(Catalogue((*made, Candidate(NO_ACTION, {}, (Rule("level", "<", 0),)))), features, NO_ACTION)
+    values = np.array([(level, country, 1.0) for level, country, _ in rows]).reshape(-1, 3)
+
+    together = eligibility.by_rules(values, np.array([at_us for _, _, at_us in rows], dtype=np.int64))
+
+    assert together.shape == (len(rows), len(made) + 1)
+    for allowed, own, (_, _, at_us) in zip(together, values, rows, strict=True):
+        assert np.flatnonzero(allowed).tolist() == eligibility.eligible(own.tolist(), {}, at_us).positions.tolist()
 
 
 def test_the_same_set_is_made_once_and_the_memory_for_sets_is_bounded(features: FeatureSet) -> None:
