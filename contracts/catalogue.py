@@ -29,11 +29,13 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     value: int | float | str | tuple[str, ...]
 
 
-class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One thing that could be shown.
 
     Attributes:
         attributes: columns that the model sees beside the features: categories (text) or numbers.
+        matched: further columns, each by the name of the feature of the entity that goes with this candidate, such as
+            `{"share": "share_calm"}` for an offer of the calm kind; `""` where none does. What one model learns of them holds for all.
         rules: all must hold for the candidate to be eligible.
         content: what the client shows (texts, products); the system does not look inside.
         cooldown_us: for how long after it was last shown to an entity the candidate is not eligible for it; 0 for none.
@@ -51,6 +53,7 @@ class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cooldown_us: int = 0
     valid_from_us: int | None = None
     valid_until_us: int | None = None
+    matched: Mapping[str, str] = {}
 
     def __post_init__(self) -> None:
         if self.valid_until_us is not None and self.valid_until_us <= (self.valid_from_us or 0):
@@ -73,7 +76,7 @@ class Catalogue:
         index = {candidate.candidate_id: position for position, candidate in enumerate(self.candidates)}
         if len(index) != len(self.candidates) or not self.candidates:
             raise DefinitionError("catalogue", "is empty or names a candidate twice", "Give every candidate an id of its own.")
-        columns = {tuple(candidate.attributes) for candidate in self.candidates}
+        columns = {(tuple(candidate.attributes), tuple(candidate.matched)) for candidate in self.candidates}
         if len(columns) != 1:
             raise DefinitionError("catalogue", f"candidates have different attributes: {sorted(columns)}", "Give all the same.")
         object.__setattr__(self, "index", index)
@@ -87,6 +90,11 @@ class Catalogue:
     def cooldowns_us(self) -> tuple[int, ...]:
         """Each candidate's cool-down, 0 for none."""
         return tuple(candidate.cooldown_us for candidate in self.candidates)
+
+    @property
+    def matched(self) -> tuple[str, ...]:
+        """Names of the columns that candidates are matched by, in order."""
+        return tuple(self.candidates[0].matched)
 
     @cached_property
     def digest(self) -> str:

@@ -1,4 +1,7 @@
-"""The columns a model sees: an entity's features, then the attributes of a candidate. Training and serving both build rows here."""
+"""The columns a model sees: an entity's features, a candidate's attributes, and what of the features matches the candidate.
+
+Training and serving both build rows here.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +17,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Positions: TypeAlias = NDArray[np.int64]
 
 CANDIDATE_PREFIX = "candidate_"
+MATCHED_PREFIX = "matched_"
 
 
 class FeatureColumns(Protocol):
@@ -35,67 +39,81 @@ class FeatureColumns(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class CandidateColumns:
-    """A catalogue's attributes as numbers.
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelColumns:
+    """The columns of a model over a feature set and a catalogue: n features, then c attributes of a candidate, then m matched features.
 
     Attributes:
-        names: column names, each with the prefix `candidate_`.
-        values: (candidates, columns); a text attribute is coded by the order in which its values first stand in the catalogue.
-        categorical: names of the columns that are such codes.
+        names: of all columns, in order; those of a candidate with the prefix `candidate_`, matched ones with `matched_`.
+        categorical: names of the candidates' columns that are codes.
+        values: (candidates, c) attributes; a text is coded by the order in which its values first stand in the catalogue.
+        matched: (candidates, m) which feature a matched column takes its value from; n where from none, so that it is absent (NaN).
     """
 
     names: tuple[str, ...]
-    values: Floats
     categorical: tuple[str, ...]
+    values: Floats
+    matched: Positions
 
     @classmethod
-    def of(cls, catalogue: Catalogue) -> "CandidateColumns":
-        """The columns of a catalogue.
+    def of(cls, feature_names: Sequence[str], catalogue: Catalogue) -> "ModelColumns":
+        """The columns of a model.
 
         Raises:
-            DefinitionError: an attribute is text for one candidate and a number for another.
+            DefinitionError: an attribute is text for one candidate and a number for another; a candidate is matched with a feature that is
+                none of these; a feature is called like a candidate's column.
         """
         columns = [[candidate.attributes[name] for candidate in catalogue.candidates] for name in catalogue.columns]
         coded = [_coded(name, column) for name, column in zip(catalogue.columns, columns, strict=True)]
         values = np.array(coded, dtype=np.float64).reshape(len(coded), len(catalogue.candidates)).T.copy()
         names = tuple(CANDIDATE_PREFIX + name for name in catalogue.columns)
         categorical = tuple(name for name, column in zip(names, columns, strict=True) if isinstance(column[0], str))
-        return cls(names, values, categorical)
+        own = (*names, *(MATCHED_PREFIX + name for name in catalogue.matched))
+        twice = sorted(set(feature_names) & set(own))
+        if twice:
+            mend = f"Do not begin their names with {CANDIDATE_PREFIX} or {MATCHED_PREFIX}."
+            raise DefinitionError("feature set", f"features {twice} are called like candidates' columns", mend)
+        return cls((*feature_names, *own), categorical, values, _matched(feature_names, catalogue))
 
 
-def column_names(feature_names: Sequence[str], candidates: CandidateColumns) -> tuple[str, ...]:
-    """Names of a model's columns, in order.
-
-    Raises:
-        DefinitionError: a feature is called like a candidate's column.
-    """
-    twice = sorted(set(feature_names) & set(candidates.names))
-    if twice:
-        raise DefinitionError(
-            "feature set", f"features {twice} are called like candidates' columns", f"Do not begin their names with {CANDIDATE_PREFIX}."
-        )
-    return (*feature_names, *candidates.names)
-
-
-def rows(features: Floats, candidates: CandidateColumns, positions: Positions) -> Floats:
-    """The matrix of one decision, (k, columns), row-major: the same features before each candidate's attributes.
+def rows(features: Floats, columns: ModelColumns, positions: Positions) -> Floats:
+    """The matrix of one decision, (k, columns), row-major: the same features before each candidate's own columns.
 
     Args:
         features: (n,) of the entity.
-        candidates: of the whole catalogue.
+        columns: of the whole catalogue.
         positions: (k,) in the catalogue.
     """
-    count = features.shape[0]
-    matrix = np.empty((len(positions), count + candidates.values.shape[1]))
+    count, width, matched = features.shape[0], columns.values.shape[1], columns.matched.shape[1]
+    matrix = np.empty((len(positions), count + width + matched))
     matrix[:, :count] = features
-    matrix[:, count:] = candidates.values[positions]
+    matrix[:, count : count + width] = columns.values[positions]
+    if matched:
+        known = np.empty(count + 1)
+        known[:count] = features
+        known[count] = np.nan
+        matrix[:, count + width :] = known[columns.matched[positions]]
     return matrix
 
 
-def paired_rows(features: Floats, candidates: CandidateColumns, positions: Positions) -> Floats:
-    """The matrix of many decisions, a row each: (m, n) features beside the attributes of the candidate at each of (m,) positions."""
-    return np.ascontiguousarray(np.hstack((features, candidates.values[positions])))
+def paired_rows(features: Floats, columns: ModelColumns, positions: Positions) -> Floats:
+    """The matrix of many decisions, a row each: (m, n) features beside the columns of the candidate at each of (m,) positions."""
+    known = np.hstack((features, np.full((len(features), 1), np.nan)))
+    matched = np.take_along_axis(known, columns.matched[positions], axis=1)
+    return np.ascontiguousarray(np.hstack((features, columns.values[positions], matched)))
+
+
+def _matched(feature_names: Sequence[str], catalogue: Catalogue) -> Positions:
+    places = {name: place for place, name in enumerate(feature_names)} | {"": len(feature_names)}
+    positions = np.zeros((len(catalogue.candidates), len(catalogue.matched)), dtype=np.int64)
+    for row, candidate in enumerate(catalogue.candidates):
+        for column, name in enumerate(catalogue.matched):
+            feature = candidate.matched[name]
+            if feature not in places:
+                what = f"`{candidate.candidate_id}` is matched with `{feature}`, which is no feature"
+                raise DefinitionError("catalogue", what, f"Known: {', '.join(feature_names)}; or nothing at all.")
+            positions[row, column] = places[feature]
+    return positions
 
 
 def _coded(name: str, column: Sequence[str | int | float]) -> list[float]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from contracts.catalogue import Catalogue
 from contracts.errors import InvalidInput
-from decisions.matrix import CandidateColumns, Floats, Positions, column_names, rows
+from decisions.matrix import Floats, ModelColumns, Positions, rows
 
 ScorerKind: TypeAlias = Literal["constant", "table", "lightgbm"]
 
@@ -59,33 +59,33 @@ class LightGBMScorer:
         InvalidInput: the text is no LightGBM model, or a model of other columns.
     """
 
-    def __init__(self, model: str, feature_names: Sequence[str], candidates: CandidateColumns) -> None:
+    def __init__(self, model: str, columns: ModelColumns) -> None:
         import lightgbm  # why: an engine; a release without a model, and the command line, must not pay for it
 
-        names = column_names(feature_names, candidates)
         try:
             self._booster = lightgbm.Booster(model_str=model)
         except (lightgbm.basic.LightGBMError, ValueError, IndexError, KeyError) as error:
             raise InvalidInput(MODEL_FILE, f"is no LightGBM model ({error})", "the text that Booster.model_to_string gives") from error
-        if tuple(self._booster.feature_name()) != names:
-            raise InvalidInput(MODEL_FILE, f"has the columns {self._booster.feature_name()}", f"the columns {list(names)}")
-        self._candidates = candidates
+        if tuple(self._booster.feature_name()) != columns.names:
+            raise InvalidInput(MODEL_FILE, f"has the columns {self._booster.feature_name()}", f"the columns {list(columns.names)}")
+        self._columns = columns
         self._predict = _Predict(self._booster, vars(lightgbm.basic)["_LIB"])
-        self.direct = self._agrees(len(feature_names))
+        self.direct = self._agrees()
 
     def scores(self, features: Floats, positions: Positions) -> Floats:
         """See `Scorer.scores`."""
-        matrix = rows(features, self._candidates, positions)
+        matrix = rows(features, self._columns, positions)
         return self._predict(matrix) if self.direct else self._reference(matrix)
 
     def _reference(self, matrix: Floats) -> Floats:
         return np.asarray(self._booster.predict(matrix, num_threads=1), dtype=np.float64)
 
-    def _agrees(self, feature_count: int) -> bool:
+    def _agrees(self) -> bool:
         generator = np.random.default_rng(0)
-        positions = np.arange(len(self._candidates.values))
+        positions = np.arange(len(self._columns.values))
+        feature_count = len(self._columns.names) - self._columns.values.shape[1] - self._columns.matched.shape[1]
         for scale in (0.0, 1.0, 30.0, 1e6):
-            matrix = rows(np.trunc(generator.normal(size=feature_count) * scale * 4) / 4, self._candidates, positions)
+            matrix = rows(np.trunc(generator.normal(size=feature_count) * scale * 4) / 4, self._columns, positions)
             if self._predict(matrix).tobytes() != self._reference(matrix).tobytes():
                 return False
         return True
@@ -149,7 +149,7 @@ def build_scorer(kind: str, files: Mapping[str, bytes], feature_names: Sequence[
         case "table":
             return TableScorer(_table(_file(files, TABLE_FILE), catalogue))
         case "lightgbm":
-            return LightGBMScorer(_text(_file(files, MODEL_FILE)), feature_names, CandidateColumns.of(catalogue))
+            return LightGBMScorer(_text(_file(files, MODEL_FILE)), ModelColumns.of(feature_names, catalogue))
         case _:
             raise InvalidInput("scorer.kind", f"is {kind!r}", f"one of {', '.join(get_args(ScorerKind))}")
 

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 import lightgbm as lgb
 import numpy as np
 
-from contracts.catalogue import Catalogue
-from decisions.matrix import CandidateColumns, Floats, column_names, paired_rows
-from features.definitions import FeatureSet
+from decisions.matrix import Floats, ModelColumns, paired_rows
 from training.dataset import Bools, Ints, TrainingSet
 from training.severity import expected_sizes, smoothed
 from use_cases.definition import Learner
@@ -43,7 +41,7 @@ class Model:
     """A fitted model, and what its columns are."""
 
     booster: lgb.Booster
-    candidates: CandidateColumns
+    columns: ModelColumns
 
     @property
     def text(self) -> str:
@@ -61,7 +59,7 @@ def fit(training_set: TrainingSet, rows: Bools, learner: Learner, *, seed: int) 
         seed: of the sampling of columns.
     """
     use_case = training_set.use_case
-    columns = CandidateColumns.of(use_case.catalogue)
+    columns = ModelColumns.of(use_case.feature_set.names, use_case.catalogue)
     used = rows & (training_set.action >= 0)
     action, rewards = training_set.action[used], training_set.reward[used]
     refunds = rewards.clip(max=0.0).sum()
@@ -69,12 +67,11 @@ def fit(training_set: TrainingSet, rows: Bools, learner: Learner, *, seed: int) 
     labels = labels_of(rewards, action, len(columns.values)) if skewed else rewards
     # why: in units of a mean reward, leaf minimum and regularisation count purchases, whatever the currency
     unit = float(np.abs(labels[labels != 0.0]).mean()) if labels.any() else 1.0
-    names = column_names(use_case.feature_set.names, columns)
     data = lgb.Dataset(
         paired_rows(training_set.features[used], columns, action),
         labels / unit,
-        feature_name=list(names),
-        categorical_feature=_categorical(use_case.feature_set, use_case.catalogue),
+        feature_name=list(columns.names),
+        categorical_feature=[*use_case.feature_set.categorical, *columns.categorical],
         params={"max_bin": 127},
     )
     objective = {} if skewed else {"objective": "regression"}
@@ -101,7 +98,7 @@ def predict(model: Model, features: Floats, eligible: Bools) -> Floats:
     scores = np.full(eligible.shape, -np.inf)
     for start in range(0, len(row), _CHUNK):
         chunk = slice(start, start + _CHUNK)
-        matrix = paired_rows(features[row[chunk]], model.candidates, place[chunk])
+        matrix = paired_rows(features[row[chunk]], model.columns, place[chunk])
         scores[row[chunk], place[chunk]] = model.booster.predict(matrix, num_threads=1)
     return scores
 
@@ -133,10 +130,6 @@ def _usual(training_set: TrainingSet, rows: Bools, labels: Floats, learner: Lear
     names, categories = list(feature_set.names), list(feature_set.categorical)
     data = lgb.Dataset(features, labels / unit, feature_name=names, categorical_feature=categories, params={"max_bin": 127})
     return np.asarray(lgb.train(settings, data, min(learner.rounds, 60)).predict(features, num_threads=1)) * unit
-
-
-def _categorical(feature_set: FeatureSet, catalogue: Catalogue) -> list[str]:
-    return [*feature_set.categorical, *CandidateColumns.of(catalogue).categorical]
 
 
 def _in_unit(booster: lgb.Booster, unit: float, *, additive: bool) -> lgb.Booster:

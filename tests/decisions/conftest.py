@@ -9,7 +9,7 @@ from contracts.catalogue import NO_ACTION, Candidate, Catalogue, Rule
 from contracts.clock import DAY_US, HOUR_US
 from contracts.records import Event
 from decisions.decide import ReleaseRuntime, build_runtime
-from decisions.matrix import CandidateColumns, column_names, paired_rows
+from decisions.matrix import ModelColumns, paired_rows
 from decisions.policies import PolicySpec
 from decisions.record import ApplyEvent
 from features.definitions import Aggregate, Attribute, FeatureSet, Window
@@ -45,16 +45,14 @@ def features() -> FeatureSet:
 def model_text(catalogue: Catalogue, features: FeatureSet) -> str:
     """A small model, trained on 2,000 rows of which the price and the level matter."""
     generator = np.random.default_rng(5)
-    candidates = CandidateColumns.of(catalogue)
+    columns = ModelColumns.of(features.names, catalogue)
     entities = np.column_stack(
         [generator.integers(1, 9, 2_000), generator.integers(-1, 3, 2_000), generator.exponential(5.0, 2_000)]
     ).astype(float)
     positions = generator.integers(0, 4, 2_000)
-    target = candidates.values[positions, 1] * entities[:, 0] + generator.normal(size=2_000)
-    rows = paired_rows(entities, candidates, positions)
-    data = lightgbm.Dataset(
-        rows, target, feature_name=list(column_names(features.names, candidates)), categorical_feature=["country", "candidate_set"]
-    )
+    target = columns.values[positions, 1] * entities[:, 0] + generator.normal(size=2_000)
+    rows = paired_rows(entities, columns, positions)
+    data = lightgbm.Dataset(rows, target, feature_name=list(columns.names), categorical_feature=["country", "candidate_set"])
     settings = {"objective": "regression", "num_leaves": 15, "num_threads": 1, "verbose": -1, "seed": 5, "deterministic": True}
     return str(lightgbm.train(settings, data, 20).model_to_string())
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from contracts.catalogue import Catalogue
 from contracts.errors import InvalidInput
-from decisions.matrix import CandidateColumns, rows
+from decisions.matrix import ModelColumns, rows
 from decisions.scorer import LightGBMScorer, build_scorer, encode_table
 from features.definitions import FeatureSet
 
@@ -34,7 +34,7 @@ def test_a_model_gives_the_bits_of_booster_predict(
     assert isinstance(scorer, LightGBMScorer)
     assert scorer.direct
     booster = lightgbm.Booster(model_str=model_text)
-    expected = booster.predict(rows(np.array(entity), CandidateColumns.of(catalogue), np.array(some)), num_threads=1)
+    expected = booster.predict(rows(np.array(entity), ModelColumns.of(features.names, catalogue), np.array(some)), num_threads=1)
 
     assert scorer.scores(np.array(entity), np.array(some)).tobytes() == np.asarray(expected).tobytes()
     scorer.direct = False

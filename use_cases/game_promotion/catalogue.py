@@ -61,9 +61,10 @@ def build() -> Catalogue:
             rules=products.rules + message.rules,
             content={"text": message.text.replace("{set}", products.name.replace("_", " ")), "price_cents": products.price_cents},
             cooldown_us=COOLDOWN_US,
+            matched={"share": f"share_{products.theme}", "matches": f"matches_{products.theme}_14d"},
         )
         for products in PRODUCT_SETS
         for message in MESSAGES
     ]
-    nothing = Candidate(NO_ACTION, {"product_set": "", "theme": "", "message": "", "price_cents": 0})
+    nothing = Candidate(NO_ACTION, {"product_set": "", "theme": "", "message": "", "price_cents": 0}, matched={"share": "", "matches": ""})
     return Catalogue((*offers, nothing))
