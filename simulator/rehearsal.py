@@ -1,20 +1,20 @@
 """A whole campaign in memory: the game's players, the real decisions over the real features, and no installation around them.
 
-Time jumps from tick to tick instead of passing, and nothing is written to disk, so that a month of decisions takes minutes. Features come from
-`features.online`, arms from `decisions.assignment`, answers from `decisions.decide` with a release's own runtime: what is left out is HTTP,
+Time jumps from tick to tick, and nothing is written to disk, so that a month of decisions takes a minute. Features come from
+`features.online`, arms from `decisions.assignment`, answers from `decisions.decide` with a release's own runtime. What is left out is HTTP,
 the journal and the tables, which change no answer.
 """
 
 import heapq
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
 import polars as pl
 
 from contracts.clock import DAY_US, MINUTE_US, SECOND_US
-from contracts.records import DECISION_EVENT, Decision, Event, event_of_decision
+from contracts.records import DECISION_EVENT, Decision, Event, FieldValue, event_of_decision
 from contracts.traffic import CHAMPION, Arm, TrafficPlan
 from decisions.assignment import assign
 from decisions.decide import DecisionRequest, ReleaseRuntime, decide
@@ -22,7 +22,7 @@ from decisions.record import make_event
 from features.online import OnlineFeatures, retention
 from features.skew import SkewReport
 from simulator.people import Bools, Floats, Ints
-from simulator.play import match_events, open_sessions, play_matches, purchase_events, session_events, session_id, settle
+from simulator.play import history, match_events, open_sessions, play_matches, purchase_events, session_events, session_id, settle
 from simulator.settings import WorldSettings
 from simulator.truth import Standing, standing
 from simulator.world import World
@@ -131,10 +131,20 @@ class Rehearsal:
             np.concatenate(self._expected).astype(np.float64),
         )
 
-    def training_set(self, played: Played | None = None) -> TrainingSet:
-        """What `training.dataset.build` would make of the log."""
-        played = played or self.played()
-        return training_set(self.use_case, played)
+    def training_set(self) -> TrainingSet:
+        """What `training.dataset.build` makes of such a log."""
+        played = self.played()
+        return TrainingSet(
+            use_case=self.use_case,
+            rows=played.rows,
+            features=np.ascontiguousarray(played.features),
+            action=played.action,
+            eligible=played.eligible,
+            p_in_arm=played.p_in_arm,
+            entity=played.rows["entity_id"].rank("dense").cast(pl.Int64).to_numpy() - 1,
+            backfilled=0,
+            skew=SkewReport(0, 0, {}, ()),
+        )
 
     def _tick(self) -> None:
         world, now_us = self.world, self.now_us
@@ -146,7 +156,10 @@ class Rehearsal:
         for event in session_events(world, sessions, "g"):
             self._apply(make_event(event.event_id, event.entity_id, event.type, now_us, dict(event.fields), ingested_time=now_us))
         decided_us = now_us + SECOND_US
-        made = [self._decide(session_id(world, sessions, row, "g"), world.people.names[player], decided_us) for row, player in enumerate(sessions.players)]
+        made = [
+            self._decide(session_id(world, sessions, row, "g"), world.people.names[player], decided_us)
+            for row, player in enumerate(sessions.players)
+        ]
         actions = np.array([world.catalogue.index[decision.action] for decision in made], dtype=np.int64)
         matches = play_matches(world, sessions)
         bought = settle(world, sessions, actions, np.full(len(sessions), decided_us))
@@ -170,8 +183,6 @@ class Rehearsal:
         return decision
 
     def _remember(self, days: float) -> None:
-        from simulator.play import history
-
         self._profiles()
         for event in history(self.world, days):
             at = int(event.event_time or 0)
@@ -189,7 +200,7 @@ class Rehearsal:
             self._apply(make_event(f"f-{player}", people.names[player], "profile", at, dict(fields), ingested_time=at))
             self._profiled[player] = True
 
-    def _keep(self, event_id: str, entity_id: str, kind: str, at: int, fields: dict) -> None:
+    def _keep(self, event_id: str, entity_id: str, kind: str, at: int, fields: dict[str, FieldValue]) -> None:
         heapq.heappush(self._later, (at, next(self._number), make_event(event_id, entity_id, kind, at, fields, ingested_time=at)))
 
     def _deliver(self, now_us: int) -> None:
@@ -198,17 +209,3 @@ class Rehearsal:
 
     def _apply(self, event: Event) -> None:
         self._states[event.entity_id] = self._online.apply(self._states.get(event.entity_id), event, in_bulk=True)[0]
-
-
-def training_set(use_case: UseCase, played: Played) -> TrainingSet:
-    return TrainingSet(
-        use_case=use_case,
-        rows=played.rows,
-        features=np.ascontiguousarray(played.features),
-        action=played.action,
-        eligible=played.eligible,
-        p_in_arm=played.p_in_arm,
-        entity=played.rows["entity_id"].rank("dense").cast(pl.Int64).to_numpy() - 1,
-        backfilled=0,
-        skew=SkewReport(0, 0, {}, ()),
-    )
