@@ -169,29 +169,56 @@ def mean(
 def ratio(
     terms: Numbers,
     sizes: Floats | None,
-    clusters: Clusters,
+    clusters: Clusters | None,
     *,
     confidence: float = 0.95,
     weights: Floats | None = None,
     corrected: bool = False,
 ) -> Estimate:
-    """`Σ x / Σ s`, with the cluster-robust variance of its linearisation `Σ_{i∈g} (x_i − ratio·s_i)`; sizes of one when none are given."""
+    """`Σ x / Σ s`, with the cluster-robust variance of its linearisation `Σ_{i∈g} (x_i − ratio·s_i)`.
+
+    Sizes are ones when none are given, and each row is a cluster of its own when no clusters are.
+    """
     values = _column("terms", terms)
-    codes = _codes(clusters)
-    if not values.size or values.size != codes.size or (sizes is not None and sizes.size != values.size):
-        raise DataRefused(
-            "decisions for off-policy value", [f"{values.size} rows, {codes.size} entities; expected as many, and at least one"]
-        )
+    codes = None if clusters is None else _codes(clusters)
+    count = values.size if codes is None else codes.size
+    if not values.size or values.size != count or (sizes is not None and sizes.size != values.size):
+        raise DataRefused("decisions for off-policy value", [f"{values.size} rows, {count} entities; expected as many, and at least one"])
     total = float(values.size) if sizes is None else float(sizes.sum())
     if total <= 0.0:
         raise DataRefused("decisions for off-policy value", ["the policy would have shown none of the actions that were shown"])
     centre = float(values.sum()) / total
-    influence = np.bincount(codes, values - centre if sizes is None else values - centre * sizes) / total
-    groups = int(np.count_nonzero(np.bincount(codes)))
+    influence = values - centre if sizes is None else values - centre * sizes
+    groups = values.size
+    if codes is not None:
+        influence = sums_by(codes, influence)
+        groups = int(np.count_nonzero(np.bincount(codes)))
+    influence /= total
     effective = _effective(weights, values.size)
     return from_influence(
         centre, influence, n=values.size, clusters=groups, effective_n=effective, confidence=confidence, corrected=corrected
     )
+
+
+def cluster_sums(terms: Floats, sizes: Floats | None, clusters: Clusters | None) -> tuple[Floats, Floats]:
+    """Sums of terms and of sizes (ones, if none are given) of each entity that has a row, in no order that matters.
+
+    Example:
+        >>> sums, sizes = cluster_sums(np.array([1.0, 2.0, 4.0]), None, ["a", "b", "a"])
+        >>> sums.tolist(), sizes.tolist()
+        ([5.0, 2.0], [2.0, 1.0])
+    """
+    ones = np.ones(len(terms)) if sizes is None else sizes
+    if clusters is None:
+        return terms, ones
+    codes = _codes(clusters)
+    there = np.bincount(codes) > 0
+    return sums_by(codes, terms)[there], sums_by(codes, ones)[there]
+
+
+def sums_by(codes: NDArray[np.int64], numbers: Floats) -> Floats:
+    """Sum of the numbers of each code 0, 1, …, in the order of the codes."""
+    return np.asarray(np.bincount(codes, numbers), dtype=np.float64)
 
 
 def from_influence(
@@ -211,9 +238,10 @@ def from_influence(
     """
     largest = float(np.abs(influence).max(initial=0.0))
     parts = influence / largest if largest > 0.0 else influence
-    squares = float(parts @ parts)
+    squared = parts * parts
+    squares = float(squared.sum())
     error = largest * math.sqrt(squares * clusters / (clusters - 1)) if clusters > 1 else math.inf
-    skewness = float((parts**3).sum()) / squares**1.5 if corrected and squares > 0.0 else 0.0
+    skewness = float(squared @ parts) / squares**1.5 if corrected and squares > 0.0 else 0.0
     return estimate(value, error, n=n, clusters=clusters, effective_n=effective_n, confidence=confidence, skewness=skewness)
 
 

@@ -33,10 +33,11 @@ def main(compute: Callable[[Job], object]) -> None:
     began = time.perf_counter()
     compute(job)
     seconds = time.perf_counter() - began
-    print(json.dumps({"seconds": seconds, "peak_mb": _peak_mb()}))
+    print(json.dumps({"seconds": seconds, "peak_mb": peak_mb()}))
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
+    """Most memory that this process had, in MB."""
     # why: the peak that `getrusage` tells is inherited from the process that started this one
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(found[1]) / 1024 if found else float("nan")
