@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 
-from contracts.traffic import CANARY, CONTROL, Arm, TrafficPlan
+from contracts.traffic import CONTROL, Arm, TrafficPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,8 @@ class Assignment:
 def assign(plan: TrafficPlan, entity_id: str) -> Assignment:
     """The arm of an entity: control first, by its own salt that never changes; then the arms of the rest, by the plan's salt.
 
-    The canary grows from the low end of the unit interval, the other arms beside the champion are laid from the high end down in the plan's
-    order, and the champion has what is between. So raising the share of the canary, or of the last of the others, moves entities from the
-    champion to it and nobody else, and lowering it moves the same ones back.
+    Each arm beside the champion says which places are its own, and the champion has the rest. A plan's next version changes those of one
+    arm alone (see `TrafficPlan.with_arm`), so that entities move between it and the champion, and nobody else does.
 
     Example:
         >>> plan = TrafficPlan("game", 1, 0.1, (Arm("champion", "r-1", 1.0),), "salt", "control salt")
@@ -52,14 +51,9 @@ def place(salt: str, entity_id: str) -> float:
 
 
 def _arm(arms: tuple[Arm, ...], where: float) -> Arm:
-    end = 1.0
     for arm in arms[1:]:
-        if arm.name == CANARY:
-            if where < arm.share:
-                return arm
-        else:
-            end -= arm.share
-            if where >= end:
+        for start, end in arm.ranges:
+            if start <= where < end:
                 return arm
     return arms[0]
 

@@ -123,7 +123,7 @@ class Registry:
             return AliasChanges({}, (), missing)
         with self._errors():
             present = {alias: str(version) for alias, version in self._client.get_registered_model(plan.use_case).aliases.items()}
-            removed = tuple(alias for alias in ALIASES if alias in present and alias not in target)
+            removed = tuple(alias for alias in present if _is_ours(alias) and alias not in target)
             changed = [alias for alias, version in target.items() if present.get(alias) != version]
             for alias in removed:
                 self._client.delete_registered_model_alias(plan.use_case, alias)
@@ -211,6 +211,10 @@ class Registry:
             raise StoreUnavailable(f"MLflow at {self._uri}", error.message) from error
         except RequestException as error:
             raise StoreUnavailable(f"MLflow at {self._uri}", str(error)) from error
+
+
+def _is_ours(alias: str) -> bool:
+    return alias in ALIASES or alias.startswith(f"{CHALLENGER}_")
 
 
 def _tags(bundle: Bundle, at: int) -> dict[str, str]:

@@ -4,13 +4,11 @@ Each is one transaction on the ledger: checks, stage, traffic plan and ledger ro
 that a flow may run again. With `Act.expected_version` a step is taken only under the plan that the actor looked at.
 """
 
-from typing import Literal, NoReturn
+from typing import NoReturn
 
 from contracts.errors import StepRefused
-from contracts.traffic import CANARY, CHALLENGER, CHAMPION, Arm, Stage, TrafficPlan
+from contracts.traffic import CANARY, CHALLENGER, CHAMPION, Arm, Stage, TrafficPlan, stage_of
 from releases.ledger import Act, Ledger, LedgerRow, ReleaseRow, Step
-
-Experiment = Literal["canary", "challenger"]
 
 _ALLOWED: dict[str, tuple[Stage, ...]] = {
     "enter the shadow": ("candidate", "retired"),
@@ -70,34 +68,39 @@ def to_shadow(ledger: Ledger, use_case: str, release_id: str, act: Act) -> Traff
         return _changed(row)
 
 
-def to_challenger(ledger: Ledger, use_case: str, release_id: str, share: float, act: Act, arm: Experiment = "challenger") -> TrafficPlan:
+def to_challenger(ledger: Ledger, use_case: str, release_id: str, share: float, act: Act, arm: str = CHALLENGER) -> TrafficPlan:
     """Give a release a share of the entities outside control, beside the champion; or change its share.
 
-    A first experiment beside the champion draws anew who is in it; a changed share moves no more entities than it must.
+    A first experiment beside the champion draws anew who is in it. After that entities move between the champion and this arm alone.
+
+    Args:
+        share: of the entities outside control.
+        arm: `canary`, `challenger`, or `challenger_` and a name of its own, where several are compared at once.
 
     Raises:
         StepRefused: its stage does not allow it; the arm is another release's; `share` leaves the champion nothing; the plan has changed.
         NotFound: it is not registered.
+        DefinitionError: `arm` is no name of one.
     """
-    name = f"become {arm}"
+    stage = stage_of(arm)
+    name = f"become {stage}"
     with ledger.step(use_case) as step:
         plan = _plan(step, release_id, name, act)
-        if Arm(arm, release_id, share) in plan.arms:
+        if (arm, release_id, share) in [(other.name, other.release_id, other.share) for other in plan.arms]:
             return plan
         holder = next((other.release_id for other in plan.arms if other.name == arm), release_id)
         if holder != release_id:
             _refuse(release_id, name, f"{holder} is {arm} now; promote, refuse or retire it first")
-        if step.release(release_id).stage != arm:
+        if step.release(release_id).stage != stage:
             _check(step, release_id, name)
-        others = tuple(other for other in plan.arms[1:] if other.release_id != release_id)
-        rest = 1.0 - share - sum(other.share for other in others)
+        rest = 1.0 - share - sum(other.share for other in plan.arms[1:] if other.release_id != release_id)
         if not (share > 0.0 and rest > 0.0):
             _refuse(release_id, name, f"a share of {share} would leave {rest:g} to the champion; both must be above 0")
-        arms = (Arm(CHAMPION, plan.champion.release_id, rest), *others, Arm(arm, release_id, share))
+        arms = plan.with_arm(arm, release_id, share)
         salt = f"{use_case}:{plan.version + 1}" if len(plan.arms) == 1 else plan.salt
         shadow = None if plan.shadow == release_id else plan.shadow
-        row = step.append(act, arm, release_id, _next(plan, arms=arms, shadow=shadow, salt=salt))
-        step.set_stage(release_id, arm, row)
+        row = step.append(act, stage, release_id, _next(plan, arms=arms, shadow=shadow, salt=salt))
+        step.set_stage(release_id, stage, row)
         return _changed(row)
 
 
@@ -193,9 +196,7 @@ def _leave(ledger: Ledger, use_case: str, release_id: str, act: Act, stage: Stag
         plan = step.plan()
         after = None
         if plan is not None and release_id in plan.releases:
-            others = tuple(arm for arm in plan.arms[1:] if arm.release_id != release_id)
-            champion = Arm(CHAMPION, plan.champion.release_id, 1.0 - sum(arm.share for arm in others))
-            after = _next(plan, arms=(champion, *others), shadow=None if plan.shadow == release_id else plan.shadow)
+            after = _next(plan, arms=plan.without_arm(release_id), shadow=None if plan.shadow == release_id else plan.shadow)
         step.set_stage(release_id, stage, step.append(act, stage, release_id, after))
         return step.release(release_id)
 

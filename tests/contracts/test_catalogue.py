@@ -1,10 +1,9 @@
-"""Catalogue and traffic plan: digests and refusals."""
+"""The catalogue: digests and refusals."""
 
 import pytest
 
 from contracts.catalogue import Candidate, Catalogue, Rule
 from contracts.errors import DefinitionError
-from contracts.traffic import Arm, TrafficPlan
 
 HAT = Candidate("hat", {"theme": "style"}, (Rule("level", ">=", 3),))
 NONE = Candidate("none", {"theme": "none"})
@@ -36,18 +35,3 @@ def test_dates_that_end_before_they_begin_are_refused() -> None:
 def test_a_wrong_catalogue_is_refused(candidates: tuple[Candidate, ...]) -> None:
     with pytest.raises(DefinitionError):
         Catalogue(candidates)
-
-
-def plan(*arms: Arm, control: float = 0.1, shadow: str | None = None) -> TrafficPlan:
-    return TrafficPlan("shop", 1, control, arms, "salt", "control-salt", shadow)
-
-
-def test_a_plan_knows_its_champion_and_its_releases() -> None:
-    made = plan(Arm("champion", "r-1", 0.5), Arm("challenger", "r-2", 0.5), shadow="r-1")
-    assert made.champion.release_id == "r-1" and made.releases == ("r-1", "r-2")
-
-
-@pytest.mark.parametrize("arms, control", [((), 0.1), ((Arm("champion", "r", 0.5),), 0.1), ((Arm("champion", "r", 1.0),), 1.0)])
-def test_shares_that_do_not_add_up_are_refused(arms: tuple[Arm, ...], control: float) -> None:
-    with pytest.raises(DefinitionError, match="sum to 1"):
-        plan(*arms, control=control)

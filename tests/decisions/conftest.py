@@ -16,6 +16,22 @@ from features.definitions import Aggregate, Attribute, FeatureSet, Window
 from storage.journal import Journal
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The long form: `make test ARGS="tests/decisions/test_draws.py --draws 1000000"`."""
+    parser.addoption("--draws", type=int, default=18_000, help="draws of each composition of control, arms and policy")
+    parser.addoption("--draws-seed", type=int, default=20_261_121, help="seed of their salts")
+
+
+@pytest.fixture(scope="session")
+def draws(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--draws", 18_000))
+
+
+@pytest.fixture(scope="session")
+def draws_seed(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--draws-seed", 20_261_121))
+
+
 @pytest.fixture(scope="session")
 def catalogue() -> Catalogue:
     """No action, two offers of gems (one dear, for level 5 and up), and coins for two countries, with a cool-down of a day."""

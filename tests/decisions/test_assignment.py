@@ -1,5 +1,6 @@
 from collections import Counter
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,6 +43,55 @@ def test_ramping_the_challenger_moves_entities_between_it_and_the_champion_alone
     moves = {(was, now) for was, now in zip(arms_of(plan(canary, before)), arms_of(plan(canary, after)), strict=True) if was != now}
 
     assert moves <= ({(CHAMPION, CHALLENGER)} if after > before else {(CHALLENGER, CHAMPION)})
+
+
+NAMES = (CANARY, CHALLENGER, "challenger_b", "challenger_c")
+
+changes = st.lists(
+    st.tuples(st.sampled_from(NAMES), st.sampled_from([0.0, 0.01, 0.05, 0.1, 0.2, 1 / 3]) | st.floats(0.001, 0.25)), max_size=12
+)
+
+
+def changed(traffic: TrafficPlan, name: str, share: float) -> TrafficPlan:
+    """The next plan: the arm of this name gets that share, or leaves for a share of 0."""
+    arms = traffic.with_arm(name, f"r-{name}", share) if share else traffic.without_arm(f"r-{name}")
+    return msgspec.structs.replace(traffic, version=traffic.version + 1, arms=arms)
+
+
+@given(changes)
+def test_whatever_comes_after_what_entities_move_between_the_champion_and_the_changed_arm_alone(
+    steps: list[tuple[str, float]],
+) -> None:
+    traffic = TrafficPlan("game", 1, 0.1, (Arm(CHAMPION, "r-champion", 1.0),), "salt", "control salt")
+    for name, share in steps:
+        before = next((arm.share for arm in traffic.arms if arm.name == name), 0.0)
+        if 1.0 - sum(arm.share for arm in traffic.arms[1:] if arm.name != name) < share:
+            continue
+        after = changed(traffic, name, share)
+
+        moves = {(was, now) for was, now in zip(arms_of(traffic), arms_of(after), strict=True) if was != now}
+
+        assert moves <= ({(CHAMPION, name)} if share > before else {(name, CHAMPION)})
+        assert next((arm.share for arm in after.arms if arm.name == name), 0.0) == share
+        if share:
+            lengths = [end - start for arm in after.arms if arm.name == name for start, end in arm.ranges]
+            assert sum(lengths) == pytest.approx(share, abs=1e-12)
+        traffic = after
+
+
+@given(changes, st.sampled_from(NAMES), st.floats(0.01, 0.2), st.floats(0.01, 0.2))
+def test_lowering_a_share_and_raising_it_again_moves_the_same_entities_back(
+    steps: list[tuple[str, float]], name: str, low: float, high: float
+) -> None:
+    traffic = TrafficPlan("game", 1, 0.0, (Arm(CHAMPION, "r-champion", 1.0),), "salt", "control salt")
+    for step, share in steps:
+        if sum(arm.share for arm in traffic.arms[1:] if arm.name != step) + share < 0.8:
+            traffic = changed(traffic, step, share)
+
+    raised = changed(changed(traffic, name, min(low, high)), name, max(low, high)) if traffic.champion.share > 0.5 else traffic
+    back = changed(changed(raised, name, min(low, high)), name, max(low, high)) if traffic.champion.share > 0.5 else traffic
+
+    assert arms_of(raised) == arms_of(back)
 
 
 def test_control_is_the_same_entities_whatever_the_experiment() -> None:

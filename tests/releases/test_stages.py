@@ -53,6 +53,27 @@ def test_the_whole_road(started: Ledger) -> None:
     assert [started.release(release_id).digest for release_id in "ab"] == ["digest-a", "digest-b"]
 
 
+def test_several_challengers_at_once_leave_each_other_alone(started: Ledger) -> None:
+    for name, arm in (("b", "challenger_b"), ("c", "challenger_c")):
+        stages.to_shadow(started, USE_CASE, name, act())
+        stages.to_challenger(started, USE_CASE, name, 0.25, act(), arm=arm)
+    before = started.plan(USE_CASE)
+    assert before is not None
+    assert arms(before) == [("champion", "a", 0.5), ("challenger_b", "b", 0.25), ("challenger_c", "c", 0.25)]
+    assert stage_of(started) == {"a": "champion", "b": "challenger", "c": "challenger"}
+
+    plan = stages.to_challenger(started, USE_CASE, "b", 0.375, act(), arm="challenger_b")
+
+    assert {arm.name: arm.ranges for arm in plan.arms[1:]} == {
+        "challenger_b": ((0.75, 1.0), (0.375, 0.5)),
+        "challenger_c": ((0.5, 0.75),),
+    }
+    assert plan.salt == before.salt
+    stages.reject(started, USE_CASE, "b", act())
+    assert arms(started.plan(USE_CASE)) == [("champion", "a", 0.75), ("challenger_c", "c", 0.25)]
+    assert arms(stages.to_champion(started, USE_CASE, "c", act())) == [("champion", "c", 1.0)]
+
+
 def test_the_first_plan(ledger: Ledger) -> None:
     plan = stages.start(ledger, USE_CASE, "a", "digest-a", 0.15, act())
     assert (plan.version, plan.control_share, plan.shadow, arms(plan)) == (1, 0.15, None, [("champion", "a", 1.0)])
