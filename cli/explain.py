@@ -1,20 +1,23 @@
 """`offerloop explain`."""
 
+from collections.abc import Mapping, Sequence
+
 import click
 
-from cli.here import layout_of, settings_of
+from cli.here import layout_of, ledger_of, settings_of
 from cli.output import json_option, moment, print_json, print_table
 from cli.output import number as short
 from cli.values import age, value
 from contracts.errors import NotFound
-from contracts.records import Decision
+from contracts.records import DECISION_EVENT, Decision
 from contracts.settings import Settings
-from decisions.explain import Explanation, recompute
+from decisions.explain import Explanation, exclusions, recompute
 from decisions.record import stored_decision
 from features.definitions import FeatureSet
+from features.online import OnlineFeatures
 from serving.live import load_release
 from storage.journal import Journal
-from use_cases.definition import load_all
+from use_cases.definition import UseCase, load
 
 
 @click.command()
@@ -25,8 +28,10 @@ def explain(context: click.Context, decision_id: str, as_json: bool) -> int:
     """Compute a decision again from its log row and its release; 0 when scores, probabilities and action agree to the last bit, else 1."""
     settings = settings_of(context)
     decision = _find(settings, decision_id)
-    release = load_release(layout_of(settings), load_all([decision.use_case])[decision.use_case], decision.release_id)
+    use_case = load(decision.use_case)
+    release = load_release(layout_of(settings), use_case, decision.release_id)
     explanation = recompute(decision, release.runtime)
+    excluded = exclusions(decision, release.runtime, _shown(settings, use_case, decision), _withheld(context, decision))
     if as_json:
         print_json(
             {
@@ -36,10 +41,11 @@ def explain(context: click.Context, decision_id: str, as_json: bool) -> int:
                 "recomputed": explanation.candidates,
                 "action": explanation.action,
                 "propensity": explanation.propensity,
+                "excluded": excluded,
             }
         )
     else:
-        _say(decision, release.feature_set, explanation)
+        _say(decision, release.feature_set, explanation, excluded)
     return 0 if explanation.exact else 1
 
 
@@ -56,7 +62,24 @@ def _find(settings: Settings, decision_id: str) -> Decision:
     raise NotFound("decision", decision_id)
 
 
-def _say(decision: Decision, feature_set: FeatureSet, explanation: Explanation) -> None:
+def _shown(settings: Settings, use_case: UseCase, decision: Decision) -> Mapping[str, Sequence[int]]:
+    """What the entity was shown before the decision, as far as its state still knows."""
+    journal = Journal(layout_of(settings).journal, settings.store.map_size_bytes)
+    try:
+        with journal.read() as read:
+            state = read.get_state(decision.use_case, decision.entity_id)
+        return OnlineFeatures(use_case.schema, 0).times_of(state, DECISION_EVENT, "candidate_id", decision.decided_at - 1)
+    finally:
+        journal.close()
+
+
+def _withheld(context: click.Context, decision: Decision) -> tuple[str, ...]:
+    with ledger_of(settings_of(context)) as ledger:
+        plan = ledger.live_at(decision.use_case, decision.decided_at)
+    return plan.withheld if plan else ()
+
+
+def _say(decision: Decision, feature_set: FeatureSet, explanation: Explanation, excluded: Mapping[str, tuple[str, ...]]) -> None:
     click.echo(f"Decision {decision.decision_id} of {decision.use_case} for entity {decision.entity_id}, {moment(decision.decided_at)} UTC")
     click.echo(f"Arm {decision.arm}, into which it fell with probability {decision.arm_probability:g}; release {decision.release_id}")
     seen = f"It saw the entity's events up to number {decision.seen_seq}"
@@ -81,6 +104,9 @@ def _say(decision: Decision, feature_set: FeatureSet, explanation: Explanation) 
             for logged, again in zip(decision.candidates, explanation.candidates or decision.candidates, strict=True)
         ],
     )
+    if excluded:
+        reasons_of = [(name, "; ".join(reasons) or "not known any more") for name, reasons in excluded.items()]
+        print_table("Not eligible", ("candidate", "because"), reasons_of)
     click.echo(f"The draw {decision.draw!r} chose {decision.action}, whose propensity was {decision.propensity!r}")
     if explanation.exact:
         click.secho("Computed again from log and release: equal to the last bit.", fg="green")

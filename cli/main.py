@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("cli.train", "Start a training by its signed webhook, and follow it."),
     "releases": ("cli.releases", "List releases and where they stand."),
     "rollback": ("cli.rollback", "Put the champion before this one, or a named one, back."),
+    "withhold": ("cli.withhold", "Show candidates to nobody, as when they are sold out; or again."),
     "explain": ("cli.explain", "Compute a decision again, to the last bit."),
     "why": ("cli.why", "Say who changed what, when and why: ledger and inbox."),
     "features": ("cli.features", "Features: what each is, where it comes from, and how it behaves."),

@@ -45,6 +45,7 @@ class TrafficPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         arms: the arms outside control, their shares summing to one; the first is the champion. Where the others are given no ranges they
             are laid side by side: the canary from the low end up, the rest from the high end down, in order.
         shadow: a release that scores beside, unseen; or none.
+        withheld: candidates that nobody is shown now, whatever the release: sold out, or stopped by hand.
         salt: of the sticky draw by entity. The control draw has a salt of its own that never changes.
 
     Raises:
@@ -58,6 +59,7 @@ class TrafficPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     salt: str
     control_salt: str
     shadow: str | None = None
+    withheld: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"traffic plan of {self.use_case}"

@@ -1,6 +1,6 @@
 """Decide: a pure function from a request, the entity's features and a release to the decision, which says all it was made from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from types import MappingProxyType
@@ -15,12 +15,12 @@ from contracts.errors import DefinitionError
 from contracts.records import CandidateProbability, Decision, FieldValue, ShadowScore
 from contracts.traffic import CONTROL
 from decisions.assignment import Assignment
-from decisions.eligibility import Eligibility, EligibleSet
+from decisions.eligibility import Eligibility, EligibleSet, Shown
 from decisions.matrix import FeatureColumns, Floats
 from decisions.policies import Policy, PolicySpec, build_policy, choose
 from decisions.scorer import Scorer, build_scorer
 
-NOTHING_SHOWN: Mapping[str, int] = MappingProxyType({})
+NOTHING_SHOWN: Shown = MappingProxyType({})
 
 
 class DecisionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -137,7 +137,8 @@ def decide(
     *,
     draw: float,
     now_us: int,
-    shown: Mapping[str, int] = NOTHING_SHOWN,
+    shown: Shown = NOTHING_SHOWN,
+    withheld: Sequence[str] = (),
     simulated: bool = False,
     degraded: tuple[str, ...] = (),
 ) -> Decision:
@@ -152,7 +153,8 @@ def decide(
         assignment: the entity's arm.
         draw: a uniform number in [0, 1), fresh for this decision.
         now_us: the moment of the decision, at which the features were read.
-        shown: when candidates were last shown to the entity; needed only if `runtime.eligibility.cools_down`.
+        shown: when candidates were shown to the entity; needed only if `runtime.eligibility.looks_back_us`.
+        withheld: candidates that the traffic plan says nobody is shown.
         simulated: whether the installation is.
         degraded: what else was not as declared; stale features are added.
 
@@ -160,7 +162,7 @@ def decide(
         The decision with `seq` 0, which the store replaces.
     """
     values: list[float] = row.values.tolist()
-    eligible = runtime.eligibility.eligible(values, shown, now_us)
+    eligible = runtime.eligibility.eligible(values, shown, now_us, withheld)
     scores = runtime.scorer.scores(row.values, eligible.positions)
     if assignment.arm == CONTROL:
         probabilities = baseline_probabilities(eligible.ids, runtime.baseline)
@@ -195,11 +197,17 @@ def decide(
 
 
 def score_in_shadow(
-    decision: Decision, row: Row, runtime: ReleaseRuntime, *, scored_at: int, shown: Mapping[str, int] = NOTHING_SHOWN
+    decision: Decision,
+    row: Row,
+    runtime: ReleaseRuntime,
+    *,
+    scored_at: int,
+    shown: Shown = NOTHING_SHOWN,
+    withheld: Sequence[str] = (),
 ) -> ShadowScore:
     """What a release in the shadow would have done at a decision of another, with features of its own set read at the same moment."""
     values: list[float] = row.values.tolist()
-    eligible: EligibleSet = runtime.eligibility.eligible(values, shown, decision.decided_at)
+    eligible: EligibleSet = runtime.eligibility.eligible(values, shown, decision.decided_at, withheld)
     scores = runtime.scorer.scores(row.values, eligible.positions)
     probabilities = runtime.policy.probabilities(scores, eligible.positions)
     candidates = tuple(map(CandidateProbability, eligible.ids, probabilities.tolist(), scores.tolist()))

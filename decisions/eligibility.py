@@ -1,16 +1,21 @@
 """Which candidates may be shown to an entity now: rules compiled once a release, checked by bit masks."""
 
 import operator
+from bisect import bisect_right
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.catalogue import NO_ACTION, Catalogue, Rule
+from contracts.catalogue import NO_ACTION, Catalogue, Limit, Rule
+from contracts.clock import HOUR_US, to_datetime
 from contracts.errors import DefinitionError
 from decisions.matrix import FeatureColumns, Floats, Positions
+
+Shown: TypeAlias = Mapping[str, Sequence[int]]
+"""When an entity was shown each candidate: ids to ascending moments."""
 
 _MOST_CACHED = 4_096
 _FOREVER = 2**63 - 1
@@ -26,10 +31,17 @@ class EligibleSet:
 
 @dataclass(frozen=True, slots=True)
 class _Condition:
+    rule: Rule
     column: int
-    op: str
     holds: Callable[[Any, Any], bool]
     value: Any
+    keeps: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Limited:
+    limit: Limit
+    counts: tuple[str, ...]
     keeps: int
 
 
@@ -43,11 +55,11 @@ class _Dates:
 class Eligibility:
     """The compiled rules of a catalogue over a feature set.
 
-    A candidate is eligible when all its rules hold, its dates cover the moment, and its cool-down is over. The fallback always is, whatever
-    its rules: "no action" where the catalogue has it, else the baseline.
+    A candidate is eligible when all its rules hold, its dates cover the moment, its cool-down is over, its limits leave room, and it is not
+    withheld. The fallback always is, whatever its rules: "no action" where the catalogue has it, else the baseline.
 
     Attributes:
-        cools_down: whether any candidate has a cool-down, so that last shown times are needed at all.
+        looks_back_us: how far back what the entity was shown matters; 0 where it need not be known at all.
 
     Raises:
         DefinitionError: a rule names an unknown feature or category, or compares a category by size, or a number with text.
@@ -59,21 +71,19 @@ class Eligibility:
         self._fallback = 1 << catalogue.index[NO_ACTION if NO_ACTION in catalogue.index else baseline]
         self._conditions = _compile(catalogue, features, self._all)
         self._dates = _dates(catalogue, self._all)
-        self._cooldowns = {
-            candidate.candidate_id: (candidate.cooldown_us, self._all ^ (1 << position))
-            for position, candidate in enumerate(catalogue.candidates)
-            if candidate.cooldown_us
-        }
+        self._limits = _limits(catalogue, self._all)
+        self._index = catalogue.index
         self._sets: dict[int, EligibleSet] = {}
-        self.cools_down = bool(self._cooldowns)
+        self.looks_back_us = catalogue.looks_back_us
 
-    def eligible(self, values: Sequence[float], shown: Mapping[str, int], now_us: int) -> EligibleSet:
+    def eligible(self, values: Sequence[float], shown: Shown, now_us: int, withheld: Sequence[str] = ()) -> EligibleSet:
         """The eligible candidates.
 
         Args:
             values: of all features, in the feature set's order.
-            shown: when each candidate was last shown to the entity.
+            shown: when each candidate was shown to the entity within the last `looks_back_us`, ascending; none later than `now_us`.
             now_us: the moment of the decision.
+            withheld: candidates that the traffic plan says nobody is shown.
         """
         alive = self._all
         for condition in self._conditions:
@@ -82,13 +92,42 @@ class Eligibility:
         for dates in self._dates:
             if not dates.valid_from_us <= now_us < dates.valid_until_us:
                 alive &= dates.keeps
-        if self._cooldowns:
-            for candidate_id, last_us in shown.items():
-                cooldown = self._cooldowns.get(candidate_id)
-                if cooldown is not None and now_us - last_us < cooldown[0]:
-                    alive &= cooldown[1]
+        if shown:
+            for limited in self._limits:
+                if _used_up(limited, shown, now_us):
+                    alive &= limited.keeps
+        for candidate_id in withheld:
+            if candidate_id in self._index:
+                alive &= ~(1 << self._index[candidate_id])
         alive |= self._fallback
         return self._sets.get(alive) or self._expand(alive)
+
+    def reasons(self, values: Sequence[float], shown: Shown, now_us: int, withheld: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
+        """Why each candidate that is not eligible is not, in words, all reasons; arguments as for `eligible`."""
+        found: dict[str, list[str]] = {}
+
+        def say(keeps: int, reason: str) -> None:
+            for position, candidate_id in enumerate(self._ids):
+                if not (keeps | self._fallback) >> position & 1:
+                    found.setdefault(candidate_id, []).append(reason)
+
+        for condition in self._conditions:
+            if not condition.holds(values[condition.column], condition.value):
+                say(condition.keeps, f"rule {_words(condition.rule)} does not hold")
+        for dates in self._dates:
+            if now_us < dates.valid_from_us:
+                say(dates.keeps, f"valid only from {to_datetime(dates.valid_from_us).isoformat()}")
+            elif now_us >= dates.valid_until_us:
+                say(dates.keeps, f"valid only until {to_datetime(dates.valid_until_us).isoformat()}")
+        for limited in self._limits:
+            if _used_up(limited, shown, now_us):
+                hours = limited.limit.window_us / HOUR_US
+                of = f"of `{limited.limit.group}`" if limited.limit.group else "of itself"
+                say(limited.keeps, f"limit {limited.limit.most} {of} in {hours:g} h is used up")
+        for candidate_id in withheld:
+            if candidate_id in self._index:
+                say(self._all ^ (1 << self._index[candidate_id]), "withheld by the traffic plan")
+        return {candidate_id: tuple(found[candidate_id]) for candidate_id in self._ids if candidate_id in found}
 
     def by_rules(self, features: Floats, at_us: NDArray[np.int64]) -> NDArray[np.bool_]:
         """What the rules and dates allow many entities at once, cool-downs and caps left out: (n, K), as `eligible` gives one by one.
@@ -127,6 +166,30 @@ def _compile(catalogue: Catalogue, features: FeatureColumns, everyone: int) -> t
     return tuple(_condition(rule, features, everyone ^ asked) for rule, asked in asking.items())
 
 
+def _limits(catalogue: Catalogue, everyone: int) -> tuple[_Limited, ...]:
+    asking: dict[tuple[Limit, tuple[str, ...]], int] = {}
+    for position, candidate in enumerate(catalogue.candidates):
+        cooldown = (Limit(1, candidate.cooldown_us),) if candidate.cooldown_us else ()
+        for limit in (*cooldown, *candidate.limits):
+            counts = catalogue.members(limit.group) if limit.group else (candidate.candidate_id,)
+            asking[limit, counts] = asking.get((limit, counts), 0) | 1 << position
+    return tuple(_Limited(limit, counts, everyone ^ asked) for (limit, counts), asked in asking.items())
+
+
+def _used_up(limited: _Limited, shown: Shown, now_us: int) -> bool:
+    left = limited.limit.most
+    for candidate_id in limited.counts:
+        if candidate_id in shown:
+            times = shown[candidate_id]
+            left -= len(times) - bisect_right(times, now_us - limited.limit.window_us)
+    return left <= 0
+
+
+def _words(rule: Rule) -> str:
+    value = " or ".join(rule.value) if isinstance(rule.value, tuple) else rule.value
+    return f"{rule.feature} {rule.op} {value}"
+
+
 def _dates(catalogue: Catalogue, everyone: int) -> tuple[_Dates, ...]:
     asking: dict[tuple[int, int], int] = {}
     for position, candidate in enumerate(catalogue.candidates):
@@ -148,7 +211,7 @@ def _condition(rule: Rule, features: FeatureColumns, keeps: int) -> _Condition:
     if categories is not None and rule.op in ("<", "<=", ">=", ">"):
         raise DefinitionError(where, f"compares the category `{rule.feature}` by size", "Use ==, !=, in or not in.")
     value = rule.value if categories is None else _codes(where, rule.value, categories)
-    return _Condition(features.names.index(rule.feature), rule.op, _OPERATORS[rule.op], value, keeps)
+    return _Condition(rule, features.names.index(rule.feature), _OPERATORS[rule.op], value, keeps)
 
 
 def _codes(where: str, value: object, categories: Sequence[str]) -> float | frozenset[float]:
@@ -165,9 +228,9 @@ def _in(value: float, values: Container[float]) -> bool:
 
 
 def _holds(condition: _Condition, column: Floats) -> NDArray[np.bool_]:
-    if condition.op in ("in", "not in"):
+    if condition.rule.op in ("in", "not in"):
         found = np.isin(column, np.array(sorted(condition.value)))
-        return found if condition.op == "in" else ~found
+        return found if condition.rule.op == "in" else ~found
     return np.asarray(condition.holds(column, condition.value))
 
 

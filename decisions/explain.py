@@ -8,7 +8,8 @@ import numpy as np
 
 from contracts.records import CandidateProbability, Decision
 from contracts.traffic import CONTROL
-from decisions.decide import ReleaseRuntime, baseline_probabilities
+from decisions.decide import NOTHING_SHOWN, ReleaseRuntime, baseline_probabilities
+from decisions.eligibility import Shown
 from decisions.policies import choose
 
 
@@ -55,6 +56,22 @@ def recompute(decision: Decision, runtime: ReleaseRuntime) -> Explanation:
     place = choose(probabilities, decision.draw)
     candidates = tuple(map(CandidateProbability, ids, probabilities, scores.tolist()))
     return Explanation(candidates, ids[place], probabilities[place], _differences(decision, candidates, place))
+
+
+def exclusions(
+    decision: Decision, runtime: ReleaseRuntime, shown: Shown = NOTHING_SHOWN, withheld: Sequence[str] = ()
+) -> dict[str, tuple[str, ...]]:
+    """Why each candidate of the catalogue that the log does not name was not eligible, in words; no reason where none is known any more.
+
+    Args:
+        decision: as logged, by the runtime's release.
+        runtime: of the release that the decision names.
+        shown: what the entity was shown before, as far as it is still known.
+        withheld: what the traffic plan withheld then.
+    """
+    said = {candidate.candidate_id for candidate in decision.candidates}
+    reasons = runtime.eligibility.reasons(decision.features, shown, decision.decided_at, withheld)
+    return {name: reasons.get(name, ()) for name in runtime.catalogue.index if name not in said}
 
 
 def _misfits(decision: Decision, runtime: ReleaseRuntime) -> tuple[str, ...]:

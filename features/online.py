@@ -23,15 +23,14 @@ GRACE_US = DAY_US
 
 
 def retention(feature_sets: Iterable[FeatureSet], catalogues: Iterable[Catalogue] = ()) -> dict[str, int]:
-    """How long events of each type must be kept, in microseconds: the longest window of any set, the longest cool-down for decisions."""
+    """How long events of each type must be kept, in microseconds: the longest window of any set, and of any limit for decisions."""
     longest: dict[str, int] = {}
     for feature_set in feature_sets:
         for feature in feature_set.features:
             if isinstance(feature, Aggregate):
                 longest[feature.source] = max(longest.get(feature.source, 0), feature.window_us)
     for catalogue in catalogues:
-        for candidate in catalogue.candidates:
-            longest[DECISION_EVENT] = max(longest.get(DECISION_EVENT, 0), candidate.cooldown_us)
+        longest[DECISION_EVENT] = max(longest.get(DECISION_EVENT, 0), catalogue.looks_back_us)
     return longest
 
 
@@ -152,13 +151,13 @@ class OnlineFeatures:
             seqs.append(seq)
         return FeatureRows.of(plan, rows, seqs, at_us, contexts)
 
-    def last_times(self, state: bytes | None, type_name: str, field: str, at_us: int) -> Mapping[str, int]:
-        """For each text of a field, the time in microseconds of the latest event with `event_time ≤ at_us` that has it: for cool-downs.
+    def times_of(self, state: bytes | None, type_name: str, field: str, at_us: int) -> Mapping[str, Sequence[int]]:
+        """For each text of a field, the times in microseconds of the events with `event_time ≤ at_us` that have it, ascending: for limits.
 
-        Only kept events count, so the type's retention must be as long as the longest cool-down.
+        Only kept events count, so the type's retention must be as long as the longest limit's window; see `retention`.
         """
         rows = states.decode(state).types.get(type_name)
-        return {} if rows is None else states.last_times(rows, field, at_us)
+        return {} if rows is None else states.times_of(rows, field, at_us)
 
     def build(self, events: Iterable[Event]) -> bytes | None:
         """The state of an entity from all its events, each with its `seq`: equal in content to what `apply`, one by one, comes to.

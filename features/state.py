@@ -264,12 +264,15 @@ def content(state: EntityState) -> dict[str, dict[str, list[FieldValue]]]:
     return found
 
 
-def last_times(rows: Rows, field: str, at_us: int) -> Mapping[str, int]:
-    """For each text of a field, the time of the latest event that has it, up to and with a moment."""
+def times_of(rows: Rows, field: str, at_us: int) -> Mapping[str, list[int]]:
+    """For each text of a field, the times of the kept events that have it, ascending, up to and with a moment."""
     times = rows.event_times()
     end = bisect_right(times, at_us)
-    values = rows.column(field) or ()
-    return {value: times[position] for position, value in enumerate(values[:end]) if isinstance(value, str)}
+    found: dict[str, list[int]] = {}
+    for position, value in enumerate((rows.column(field) or ())[:end]):
+        if isinstance(value, str):
+            found.setdefault(value, []).append(times[position])
+    return found
 
 
 def _pruned(rows: Rows, retention_us: int, settled_us: int, slack: int) -> Rows:

@@ -4,7 +4,10 @@ Each is one transaction on the ledger: checks, stage, traffic plan and ledger ro
 that a flow may run again. With `Act.expected_version` a step is taken only under the plan that the actor looked at.
 """
 
+from collections.abc import Sequence
 from typing import NoReturn
+
+from msgspec import structs
 
 from contracts.errors import StepRefused
 from contracts.traffic import CANARY, CHALLENGER, CHAMPION, Arm, Stage, TrafficPlan, stage_of
@@ -176,6 +179,30 @@ def rollback(ledger: Ledger, use_case: str, act: Act, to: str | None = None) -> 
         return _changed(row)
 
 
+def withhold(ledger: Ledger, use_case: str, candidate_ids: Sequence[str], act: Act) -> TrafficPlan:
+    """Show these candidates to nobody from now on, whatever release answers: they are sold out, or stopped by hand.
+
+    Raises:
+        StepRefused: the use case has no plan, or it has changed since the actor looked.
+    """
+    return _withheld(ledger, use_case, candidate_ids, act, "withhold")
+
+
+def restore(ledger: Ledger, use_case: str, candidate_ids: Sequence[str], act: Act) -> TrafficPlan:
+    """Let candidates that were withheld be shown again, where their rules allow it; raises as `withhold`."""
+    return _withheld(ledger, use_case, candidate_ids, act, "restore")
+
+
+def _withheld(ledger: Ledger, use_case: str, candidate_ids: Sequence[str], act: Act, action: str) -> TrafficPlan:
+    with ledger.step(use_case) as step:
+        plan = _plan(step, "-", action, act)
+        kept = [name for name in plan.withheld if name not in candidate_ids]
+        after = tuple(sorted({*kept, *(candidate_ids if action == "withhold" else ())}))
+        if after == plan.withheld:
+            return plan
+        return _changed(step.append(act, action, None, structs.replace(plan, version=plan.version + 1, withheld=after)))
+
+
 def _register(step: Step, release_id: str, digest: str, act: Act) -> ReleaseRow:
     if step.registered(release_id):
         known = step.release(release_id)
@@ -216,7 +243,7 @@ def _check(step: Step, release_id: str, name: str) -> None:
 
 
 def _next(plan: TrafficPlan, *, arms: tuple[Arm, ...] = (), shadow: str | None, salt: str = "") -> TrafficPlan:
-    return TrafficPlan(plan.use_case, plan.version + 1, plan.control_share, arms or plan.arms, salt or plan.salt, plan.control_salt, shadow)
+    return structs.replace(plan, version=plan.version + 1, arms=arms or plan.arms, salt=salt or plan.salt, shadow=shadow)
 
 
 def _previous(step: Step, plan: TrafficPlan) -> str:

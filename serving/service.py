@@ -258,8 +258,8 @@ class DecisionService:
         if row.stale and (refusing := [name for name in row.stale if name in release.refusing]):
             raise StaleFeatures(request.entity_id, refusing)
         shown = NOTHING_SHOWN
-        if state is not None and release.runtime.eligibility.cools_down:
-            shown = online.last_times(state, DECISION_EVENT, "candidate_id", now_us)
+        if state is not None and release.runtime.eligibility.looks_back_us:
+            shown = online.times_of(state, DECISION_EVENT, "candidate_id", now_us)
         return decide(
             request,
             row,
@@ -268,6 +268,7 @@ class DecisionService:
             draw=self._draw(),
             now_us=now_us,
             shown=shown,
+            withheld=live.plan.withheld,
             simulated=self.installation.simulated,
             degraded=degraded,
         )

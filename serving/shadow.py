@@ -3,7 +3,6 @@
 import logging
 import queue
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from contracts.clock import Clock
@@ -89,7 +88,8 @@ class Shadow:
     def _scored(self, offer: Offer, release: Release) -> ShadowScore:
         decision, online = offer.decision, offer.online
         row = online.read(offer.state, release.feature_set, decision.decided_at, decision.context)
-        shown: Mapping[str, int] = NOTHING_SHOWN
-        if release.runtime.eligibility.cools_down:
-            shown = online.last_times(offer.state, "decision", "candidate_id", decision.decided_at)
-        return score_in_shadow(decision, row, release.runtime, scored_at=self._clock.now_us(), shown=shown)
+        shown = NOTHING_SHOWN
+        if release.runtime.eligibility.looks_back_us:
+            shown = online.times_of(offer.state, "decision", "candidate_id", decision.decided_at)
+        withheld = offer.live.plan.withheld
+        return score_in_shadow(decision, row, release.runtime, scored_at=self._clock.now_us(), shown=shown, withheld=withheld)

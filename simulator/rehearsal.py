@@ -176,7 +176,7 @@ class Rehearsal:
         runtime = self._runtimes[assignment.release_id]
         state = self._states.get(entity_id)
         row = self._online.read(state, self.use_case.feature_set, now_us, {})
-        shown = self._online.last_times(state, DECISION_EVENT, "candidate_id", now_us)
+        shown = self._online.times_of(state, DECISION_EVENT, "candidate_id", now_us)
         request = DecisionRequest(decision_id, self.use_case.name, entity_id)
         decision = decide(request, row, runtime, assignment, draw=self._draw.random(), now_us=now_us, shown=shown, simulated=True)
         self._apply(event_of_decision(decision))

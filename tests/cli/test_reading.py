@@ -7,11 +7,13 @@ import msgspec
 import pytest
 
 from contracts.records import CandidateProbability
+from contracts.settings import Settings
 from decisions.record import DECISION, stored_decision
 from releases.inbox import Inbox
 from releases.ledger import Act, Ledger
 from releases.signature import PREFIX
 from serving.keys import Scope, read_keys
+from serving.service import DecisionService
 from storage.journal import Journal, Write
 from storage.layout import Layout
 from tests.cli.conftest import USE_CASE, Run
@@ -39,6 +41,19 @@ def test_releases_say_where_each_stands(run: Run, layout: Layout) -> None:
 def test_a_rollback_without_an_earlier_champion_is_refused_in_words(run: Run, layout: Layout) -> None:
     ran = run("rollback", USE_CASE)
     assert ran.code == 2 and "no champion came before it" in ran.err
+
+
+def test_what_is_withheld_is_shown_to_nobody_until_it_is_restored(run: Run, layout: Layout) -> None:
+    assert f"{USE_CASE} withholds mens (plan 2)" in run("withhold", USE_CASE, "mens", "--reason", "sold out").out
+    assert json.loads(run("why", "--json").out)["ledger"][0]["reason"] == "sold out"
+    with DecisionService(Settings(state=str(layout.root), use_cases=(USE_CASE,))) as service:
+        decision = service.decide(USE_CASE, "e-1", decision_id="d-2")
+    assert [candidate.candidate_id for candidate in decision.candidates] == ["womens", "none"]
+    assert json.loads(run("explain", "d-2", "--json").out)["excluded"] == {"mens": ["withheld by the traffic plan"]}
+    assert "withheld by the traffic plan" in run("explain", "d-2").out
+
+    assert f"{USE_CASE} withholds nothing (plan 3)" in run("withhold", USE_CASE, "mens", "--restore").out
+    assert "candidate `men` is not known. Known: mens, womens, none." in run("withhold", USE_CASE, "men").err
 
 
 def test_a_rollback_is_in_the_ledger_with_its_reason(run: Run, layout: Layout) -> None:

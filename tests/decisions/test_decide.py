@@ -65,12 +65,12 @@ def test_a_decision_says_all_it_was_made_from(catalogue: Catalogue, features: Fe
         (NO_ACTION, 9.0, {}, NO_ACTION),
         ("gems_dear", 9.0, {}, "gems_dear"),
         ("gems_dear", 3.0, {}, NO_ACTION),
-        ("coins", 9.0, {"coins": NOW - HOUR_US}, NO_ACTION),
+        ("coins", 9.0, {"coins": [NOW - HOUR_US]}, NO_ACTION),
     ],
 )
 @pytest.mark.parametrize("draw", [0.0, 0.5, 0.999])
 def test_control_gets_the_baseline_where_it_is_eligible(
-    catalogue: Catalogue, features: FeatureSet, baseline: str, level: float, shown: dict[str, int], action: str, draw: float
+    catalogue: Catalogue, features: FeatureSet, baseline: str, level: float, shown: dict[str, list[int]], action: str, draw: float
 ) -> None:
     runtime = table_runtime(catalogue, features, PolicySpec("uniform"), baseline)
 
@@ -91,7 +91,7 @@ def test_probabilities_sum_to_one_and_the_action_lies_under_the_draw(
         IN_CONTROL if control else IN_CHAMPION,
         draw=draw,
         now_us=NOW,
-        shown={"coins": NOW - 2 * DAY_US},
+        shown={"coins": [NOW - 2 * DAY_US]},
     )
 
     names = [candidate.candidate_id for candidate in decision.candidates]
@@ -132,7 +132,7 @@ def test_the_shadow_says_what_it_would_have_done(catalogue: Catalogue, features:
     shadow = table_runtime(catalogue, features, PolicySpec("greedy"))
     decision = decide(REQUEST, row(), runtime, IN_CHAMPION, draw=0.7, now_us=NOW)
 
-    score = score_in_shadow(decision, row(), shadow, scored_at=NOW + 5, shown={"coins": NOW - HOUR_US})
+    score = score_in_shadow(decision, row(), shadow, scored_at=NOW + 5, shown={"coins": [NOW - HOUR_US]})
 
     assert (score.decision_id, score.use_case, score.release_id, score.scored_at) == ("d-1", "game", "r-table", NOW + 5)
     assert [(candidate.candidate_id, candidate.p_in_arm) for candidate in score.candidates] == [

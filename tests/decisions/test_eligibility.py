@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.catalogue import NO_ACTION, Candidate, Catalogue, Rule
+from contracts.catalogue import ANY, NO_ACTION, Candidate, Catalogue, Limit, Rule
 from contracts.clock import DAY_US
 from contracts.errors import DefinitionError
 from decisions.eligibility import Eligibility
@@ -25,13 +25,13 @@ DE, US, FR, UNKNOWN = 0.0, 1.0, 2.0, -1.0
         (1, FR, {}, (NO_ACTION, "gems")),
         (1, UNKNOWN, {}, (NO_ACTION, "gems")),
         (math.nan, US, {}, (NO_ACTION, "gems", "coins")),
-        (9, DE, {"coins": 10 * DAY_US}, (NO_ACTION, "gems", "gems_dear")),
-        (9, DE, {"coins": 9 * DAY_US + 1}, (NO_ACTION, "gems", "gems_dear")),
-        (9, DE, {"coins": 9 * DAY_US, "gems": 10 * DAY_US, "withdrawn": 0}, (NO_ACTION, "gems", "gems_dear", "coins")),
+        (9, DE, {"coins": [10 * DAY_US]}, (NO_ACTION, "gems", "gems_dear")),
+        (9, DE, {"coins": [8 * DAY_US, 9 * DAY_US + 1]}, (NO_ACTION, "gems", "gems_dear")),
+        (9, DE, {"coins": [9 * DAY_US], "gems": [10 * DAY_US], "withdrawn": [0]}, (NO_ACTION, "gems", "gems_dear", "coins")),
     ],
 )
 def test_rules_and_cool_downs(
-    catalogue: Catalogue, features: FeatureSet, level: float, country: float, shown: dict[str, int], expected: tuple[str, ...]
+    catalogue: Catalogue, features: FeatureSet, level: float, country: float, shown: dict[str, list[int]], expected: tuple[str, ...]
 ) -> None:
     found = Eligibility(catalogue, features, NO_ACTION).eligible([level, country, 0.0], shown, 10 * DAY_US)
 
@@ -52,13 +52,69 @@ def test_dates(features: FeatureSet) -> None:
     assert found == {0: ("autumn",), 19: ("autumn",), 20: ("winter",), 25: ("winter", "spring"), 30: ("spring",)}
 
 
+@pytest.mark.parametrize(
+    "shown, expected",
+    [
+        ({}, ("red", "blue", "hat")),
+        ({"red": [80]}, ("blue", "hat")),
+        ({"red": [70]}, ("red", "blue", "hat")),
+        ({"blue": [40, 75]}, ("red", "hat")),
+        ({"red": [60], "blue": [75]}, ("red", "hat")),
+        ({"red": [60], "blue": [50]}, ("red", "blue", "hat")),
+        ({"hat": [0, 41, 42, 43]}, ("red", "blue", "hat")),
+        ({"hat": [41, 42, 43, 44]}, ()),
+        ({"red": [10], "blue": [20], "hat": [1, 2]}, ()),
+        ({"red": [10], "blue": [20], "hat": [0], NO_ACTION: [30, 40, 50, 60]}, ("red", "blue", "hat")),
+    ],
+)
+def test_limits_of_itself_of_a_group_and_of_all(features: FeatureSet, shown: dict[str, list[int]], expected: tuple[str, ...]) -> None:
+    gems, everything = Limit(2, 50, "gems"), Limit(4, 100, ANY)
+    offers = (
+        Candidate("red", {}, groups=("gems",), limits=(Limit(1, 30), everything)),
+        Candidate("blue", {}, groups=("gems",), limits=(gems, Limit(1, 50), everything)),
+        Candidate("hat", {}, limits=(everything,)),
+    )
+    eligibility = Eligibility(Catalogue((Candidate(NO_ACTION, {}), *offers)), features, NO_ACTION)
+
+    assert eligibility.eligible([1.0, DE, 0.0], shown, 100).ids[1:] == expected
+    assert eligibility.looks_back_us == 100
+
+
+def test_what_is_withheld_is_shown_to_nobody_but_the_fallback(catalogue: Catalogue, features: FeatureSet) -> None:
+    eligibility = Eligibility(catalogue, features, NO_ACTION)
+
+    assert eligibility.eligible([9.0, DE, 0.0], {}, 0, ("gems", "withdrawn", NO_ACTION)).ids == (NO_ACTION, "gems_dear", "coins")
+
+
+def test_every_reason_is_given(features: FeatureSet) -> None:
+    offers = (
+        Candidate("late", {}, (Rule("country", "in", ("DE", "US")), Rule("level", ">=", 5)), valid_until_us=DAY_US, cooldown_us=3 * DAY_US),
+        Candidate("early", {}, groups=("gems",), limits=(Limit(2, 2 * DAY_US, "gems"),), valid_from_us=9 * DAY_US),
+        Candidate("now", {}),
+    )
+    eligibility = Eligibility(Catalogue((Candidate(NO_ACTION, {}, (Rule("level", "<", 0),)), *offers)), features, NO_ACTION)
+
+    found = eligibility.reasons([1.0, FR, 0.0], {"late": [2 * DAY_US], "early": [DAY_US + 1, 2 * DAY_US]}, 3 * DAY_US, ("now", NO_ACTION))
+
+    assert found == {
+        "late": (
+            "rule country in DE or US does not hold",
+            "rule level >= 5 does not hold",
+            "valid only until 1970-01-02T00:00:00+00:00",
+            "limit 1 of itself in 72 h is used up",
+        ),
+        "early": ("valid only from 1970-01-10T00:00:00+00:00", "limit 2 of `gems` in 48 h is used up"),
+        "now": ("withheld by the traffic plan",),
+    }
+
+
 def test_the_fallback_is_eligible_whatever_its_rules(features: FeatureSet) -> None:
     never = (Rule("level", "<", 0),)
     with_none = Catalogue((Candidate("mail", {"kind": 1}, rules=never), Candidate(NO_ACTION, {"kind": 0}, rules=never)))
     without = Catalogue((Candidate("mail", {"kind": 1}, rules=never), Candidate("letter", {"kind": 0}, rules=never, cooldown_us=5)))
 
     assert Eligibility(with_none, features, "mail").eligible([1.0, DE, 0.0], {}, 0).ids == (NO_ACTION,)
-    assert Eligibility(without, features, "letter").eligible([1.0, DE, 0.0], {"letter": 0}, 1).ids == ("letter",)
+    assert Eligibility(without, features, "letter").eligible([1.0, DE, 0.0], {"letter": [0]}, 1).ids == ("letter",)
 
 
 OPERATORS = {"<": operator.lt, "<=": operator.le, "==": operator.eq, "!=": operator.ne, ">=": operator.ge, ">": operator.gt}
@@ -74,14 +130,14 @@ def test_masks_say_what_the_rules_say_one_by_one(
 ) -> None:
     made = tuple(Candidate(f"c{at}", {"x": at}, tuple(rules), cooldown_us=cooldown) for at, (rules, cooldown) in enumerate(offers))
     catalogue = Catalogue((Candidate(NO_ACTION, {"x": -1}), *made))
-    last = {f"c{at}": time for at, time in shown.items()}
+    last = {f"c{at}": [time] for at, time in shown.items()}
     values: dict[str, Any] = {"level": float(level), "spend_7d": float(spend)}
 
     expected = [
         candidate.candidate_id
         for candidate in made
         if all(OPERATORS[rule.op](values[rule.feature], rule.value) for rule in candidate.rules)
-        and not 10 - last.get(candidate.candidate_id, -1_000) < candidate.cooldown_us
+        and not 10 - last.get(candidate.candidate_id, [-1_000])[0] < candidate.cooldown_us
     ]
 
     assert Eligibility(catalogue, features, NO_ACTION).eligible([float(level), DE, float(spend)], last, 10).ids == (NO_ACTION, *expected)
@@ -124,7 +180,7 @@ def test_the_same_set_is_made_once_and_the_memory_for_sets_is_bounded(features: 
     assert eligibility.eligible([2.0, US, 0.0], {}, 0) is first
 
     for mask in range(2**13):
-        shown = {f"c{at}": 0 for at in range(13) if mask >> at & 1}
+        shown = {f"c{at}": [0] for at in range(13) if mask >> at & 1}
         assert len(eligibility.eligible([1.0, DE, 0.0], shown, 0).ids) == 14 - len(shown)
 
 

@@ -11,7 +11,7 @@ from contracts.records import CandidateProbability, Decision
 from contracts.traffic import CHAMPION, CONTROL
 from decisions.assignment import Assignment
 from decisions.decide import DecisionRequest, ReleaseRuntime, decide
-from decisions.explain import recompute
+from decisions.explain import exclusions, recompute
 from features.definitions import FeatureRow
 
 NOW = 1_000 * DAY_US
@@ -20,7 +20,7 @@ REQUEST = DecisionRequest("d-1", "game", "player-1")
 
 def decision(runtime: ReleaseRuntime, values: tuple[float, ...] = (7.0, 1.0, 2.5), draw: float = 0.4, arm: str = CHAMPION) -> Decision:
     row = FeatureRow(np.array(values), (), np.array([0, 0, 0]), (), 3)
-    return decide(REQUEST, row, runtime, Assignment(arm, 0.5, "r-model"), draw=draw, now_us=NOW, shown={"coins": NOW - HOUR_US})
+    return decide(REQUEST, row, runtime, Assignment(arm, 0.5, "r-model"), draw=draw, now_us=NOW, shown={"coins": [NOW - HOUR_US]})
 
 
 @given(
@@ -75,3 +75,14 @@ def test_a_row_of_another_release_is_not_recomputed(runtime: ReleaseRuntime, fie
 
     assert (explanation.candidates, explanation.action) == ((), "")
     assert explanation.differences[0].startswith(reason)
+
+
+def test_it_says_why_each_other_candidate_was_not_eligible(runtime: ReleaseRuntime) -> None:
+    made = decision(runtime, (4.0, 1.0, 2.5))
+    assert [candidate.candidate_id for candidate in made.candidates] == ["none", "gems"]
+
+    assert exclusions(made, runtime, {"coins": [NOW - HOUR_US]}) == {
+        "gems_dear": ("rule level >= 5 does not hold",),
+        "coins": ("limit 1 of itself in 24 h is used up",),
+    }
+    assert exclusions(made, runtime)["coins"] == ()

@@ -108,7 +108,7 @@ def test_a_shown_offer_cools_down_and_its_purchase_is_its_reward(
         with journal.read() as read:
             state = read.get_state("game", "p-1")
         row = online.read(state, features, now_us, {})
-        shown = online.last_times(state, DECISION_EVENT, "candidate_id", now_us)
+        shown = online.times_of(state, DECISION_EVENT, "candidate_id", now_us)
         request = DecisionRequest(decision_id, "game", "p-1")
         made = decide(request, row, runtime, Assignment(CHAMPION, 0.9, runtime.release_id), draw=draw, now_us=now_us, shown=shown)
         return journal.write(lambda write: record_decision(write, made, online.apply))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.catalogue import Candidate, Catalogue
+from contracts.catalogue import Candidate, Catalogue, Limit
 from contracts.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from contracts.errors import DataRefused, NotFound
 from contracts.events import INT64_MAX, EventSchema, EventType, FieldType
@@ -126,19 +126,21 @@ def test_sums_are_exact_and_saturate(count: int) -> None:
     assert ONLINE.read(even, FEATURES, NOON, {}).values[1] == 0.0
 
 
-def test_last_times_are_of_each_text() -> None:
+def test_times_are_of_each_text() -> None:
     shown = [("a", NOON - 9), ("b", NOON - 7), ("a", NOON - 5), ("b", NOON + 1)]
     fields = [{"candidate_id": candidate, "arm": "champion"} for candidate, _ in shown]
     events = [Event(f"d{i}", "p", "decision", at, at, 0, fields[i]) for i, (_, at) in enumerate(shown)]
     online = OnlineFeatures(SCHEMA, DAY_US)
-    assert online.last_times(after(events, online), "decision", "candidate_id", NOON - 5) == {"a": NOON - 5, "b": NOON - 7}
-    assert online.last_times(None, "decision", "candidate_id", NOON) == {}
-    assert online.last_times(after([purchase(1, NOON, 1)]), "decision", "candidate_id", NOON) == {}
+    assert online.times_of(after(events, online), "decision", "candidate_id", NOON - 5) == {"a": [NOON - 9, NOON - 5], "b": [NOON - 7]}
+    assert online.times_of(None, "decision", "candidate_id", NOON) == {}
+    assert online.times_of(after([purchase(1, NOON, 1)]), "decision", "candidate_id", NOON) == {}
 
 
 def test_retention_is_the_longest_need() -> None:
     catalogue = Catalogue((Candidate("none", {}), Candidate("a", {}, cooldown_us=3 * DAY_US)))
     assert retention([FEATURES], [catalogue]) == {"purchase": 2 * DAY_US, "decision": 3 * DAY_US}
+    capped = Catalogue((Candidate("none", {}), Candidate("a", {}, cooldown_us=1, limits=(Limit(2, 9 * DAY_US),))))
+    assert retention([], [capped, catalogue]) == {"decision": 9 * DAY_US}
 
 
 def test_fields_declared_later_are_absent_before() -> None:

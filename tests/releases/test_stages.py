@@ -74,6 +74,17 @@ def test_several_challengers_at_once_leave_each_other_alone(started: Ledger) -> 
     assert arms(stages.to_champion(started, USE_CASE, "c", act())) == [("champion", "c", 1.0)]
 
 
+def test_what_is_withheld_stays_so_through_every_step(started: Ledger) -> None:
+    stages.withhold(started, USE_CASE, ["gold", "gems"], act())
+    assert stages.withhold(started, USE_CASE, ["gems"], act()) == started.plan(USE_CASE)
+    stages.to_shadow(started, USE_CASE, "b", act())
+    stages.to_champion(started, USE_CASE, "b", act())
+    assert stages.rollback(started, USE_CASE, act()).withheld == ("gems", "gold")
+
+    assert stages.restore(started, USE_CASE, ["gold", "unknown"], act()).withheld == ("gems",)
+    assert [row.action for row in started.rows(USE_CASE, limit=1)] == ["restore"]
+
+
 def test_the_first_plan(ledger: Ledger) -> None:
     plan = stages.start(ledger, USE_CASE, "a", "digest-a", 0.15, act())
     assert (plan.version, plan.control_share, plan.shadow, arms(plan)) == (1, 0.15, None, [("champion", "a", 1.0)])

@@ -1,3 +1,4 @@
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -7,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from contracts.catalogue import NO_ACTION
-from contracts.clock import DAY_US
+from contracts.catalogue import NO_ACTION, Catalogue, Limit
+from contracts.clock import DAY_US, HOUR_US
 from contracts.errors import Conflict, InvalidInput, NotFound, NotReady, StaleFeatures, StoreUnavailable
 from contracts.metrics import ACTIONS, DECISIONS, DEGRADED, FEATURE_AGE_SECONDS
 from contracts.records import Decision
@@ -23,7 +24,7 @@ from serving.service import DAMAGED, DecisionService
 from storage.drain import drain
 from storage.horizon import forget_ids
 
-from .conftest import FEATURES, SHOP, Shop, parts_of, table_of
+from .conftest import CATALOGUE, FEATURES, SHOP, Shop, parts_of, table_of
 
 
 def purchase(number: int, entity_id: str = "p-1", amount: int = 5) -> EventMessage:
@@ -119,6 +120,22 @@ def test_what_was_shown_cools_down(shop: Shop, service: DecisionService) -> None
     again = service.decide("shop", entity)
     assert again.action == "gems"
     assert "rare" not in {candidate.candidate_id for candidate in again.candidates}
+
+
+def test_a_group_is_shown_no_more_often_than_its_limit_allows(shop: Shop, service: DecisionService) -> None:
+    parts = parts_of(PolicySpec("greedy"), "table", table_of(rare=9.0, gems=5.0))
+    gems = Limit(2, HOUR_US, "gems")
+    limited = tuple(
+        msgspec.structs.replace(candidate, cooldown_us=0, groups=("gems",), limits=(gems,))
+        if candidate.attributes["kind"] == "gems"
+        else candidate
+        for candidate in CATALOGUE.candidates
+    )
+    shop.promote(service, dataclasses.replace(parts, catalogue=Catalogue(limited)))
+    service.look()
+    entity = next(f"p-{number}" for number in range(100) if service.decide("shop", f"p-{number}").action == "rare")
+
+    assert [service.decide("shop", entity).action for _ in range(3)] == ["rare", NO_ACTION, NO_ACTION]
 
 
 def test_a_damaged_state_is_answered_from_defaults_and_said(service: DecisionService) -> None:
