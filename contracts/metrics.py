@@ -6,6 +6,8 @@ from enum import StrEnum
 ROUTES = ("decisions", "decisions_batch", "events", "outcomes", "hooks", "decision", "status")
 BOUNDS = ("estimate", "low", "high")
 """Values of the label `bound` of a figure with an interval."""
+VERDICTS = ("ship", "stop", "keep running")
+"""Values of the label `verdict` of an experiment."""
 SIZES = ("total", "median", "p99", "largest")
 """Values of the label `size` of feature states."""
 
@@ -109,6 +111,34 @@ GAIN = _gauge(
 FORECAST = _gauge(
     "offerloop_forecast_per_decision", "Value that the gate foresaw of a release, with its interval.", "use_case", "release_id", "bound"
 )
+EXPERIMENT_GAIN = _gauge(
+    "offerloop_experiment_gain",
+    "Mean reward a decision above the champion's, with bounds that hold at any look.",
+    "use_case",
+    "arm",
+    "release_id",
+    "bound",
+)
+EXPERIMENT_VERDICT = _gauge(
+    "offerloop_experiment_verdict", "1 for what is concluded of an arm that is compared with the champion.", "use_case", "arm", "verdict"
+)
+EXPERIMENT_PROGRESS = _gauge("offerloop_experiment_progress", "Share of the planned information that has come.", "use_case", "arm")
+SAMPLE_RATIO = _gauge(
+    "offerloop_sample_ratio_probability",
+    "Bound on the chance that entities fall into arms as unevenly as they ever did; an alarm below 0.001.",
+    "use_case",
+    "arm",
+)
+GUARD_RAIL = _gauge(
+    "offerloop_guard_rail", "1 while a guard rail holds for sure, 0 while open, -1 when it is broken.", "use_case", "arm", "metric"
+)
+SHADOW_GAIN = _gauge(
+    "offerloop_shadow_gain",
+    "What the release in the shadow would earn a decision above the champion, with its interval.",
+    "use_case",
+    "release_id",
+    "bound",
+)
 MATURED = _gauge("offerloop_matured_decisions", "Decisions whose outcome window has closed.", "use_case", "arm", "release_id")
 SKEW_ROWS = _gauge("offerloop_skew_rows", "Decisions whose logged features were recomputed, and those that differed.", "use_case", "result")
 STATES = _gauge("offerloop_states", "Entities that have a feature state, when they were last compacted.", "use_case")
@@ -139,6 +169,12 @@ METRICS = (
     REWARD,
     GAIN,
     FORECAST,
+    EXPERIMENT_GAIN,
+    EXPERIMENT_VERDICT,
+    EXPERIMENT_PROGRESS,
+    SAMPLE_RATIO,
+    GUARD_RAIL,
+    SHADOW_GAIN,
     MATURED,
     SKEW_ROWS,
     STATES,

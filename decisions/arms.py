@@ -1,7 +1,5 @@
 """The live comparison: what each arm earned, and how that differs from control, with intervals that cluster by entity."""
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -84,32 +82,6 @@ def arm_difference(rewards: pl.DataFrame, arm: str, against: str = CONTROL, *, c
     return ArmDifference(arm, against, compare(per_decision=True), compare(per_decision=False))
 
 
-def sample_ratio(entities: Mapping[str, int], probabilities: Mapping[str, float]) -> float:
-    """Pearson's chi-squared test that entities fell into arms as planned: its p-value, near 0 where they did not.
-
-    A tiny one (below 0.001) means that assignment or logging is broken, so that no comparison of these arms is to be believed (Fabijan et
-    al. 2019, "Diagnosing sample ratio mismatch").
-
-    Args:
-        entities: how many each arm has, each entity once.
-        probabilities: `arm_probability` of each arm; of arms compared, not necessarily all.
-
-    Example:
-        >>> sample_ratio({"a": 500, "b": 500}, {"a": 0.5, "b": 0.5})
-        1.0
-        >>> sample_ratio({"a": 52_000, "b": 48_000}, {"a": 0.5, "b": 0.5}) < 1e-30
-        True
-    """
-    arms = sorted(name for name, probability in probabilities.items() if probability > 0.0)
-    seen = sum(entities.get(arm, 0) for arm in arms)
-    planned = sum(probabilities[arm] for arm in arms)
-    if len(arms) < 2 or seen == 0:
-        return 1.0
-    expected = {arm: seen * probabilities[arm] / planned for arm in arms}
-    statistic = sum((entities.get(arm, 0) - expected[arm]) ** 2 / expected[arm] for arm in arms)
-    return _chi_squared_above(statistic, len(arms) - 1)
-
-
 def _totals(rewards: pl.DataFrame) -> dict[str, pl.DataFrame]:
     totals = rewards.group_by("arm", "entity_id").agg(pl.col("reward").sum(), pl.len().alias("decisions")).sort("arm", "entity_id")
     return {str(arm): part for (arm,), part in totals.partition_by("arm", as_dict=True).items()}
@@ -125,14 +97,3 @@ def _arm_value(arm: str, totals: pl.DataFrame, confidence: float) -> ArmValue:
     decisions = int(sizes.sum())
     per_decision = replace(ratio(sums, sizes, own, confidence=confidence, corrected=True), n=decisions, effective_n=float(decisions))
     return ArmValue(arm, decisions, totals.height, per_decision, mean(sums, own, confidence=confidence, corrected=True))
-
-
-def _chi_squared_above(statistic: float, freedom: int) -> float:
-    # why: the regularised incomplete gamma has closed forms at halves and wholes (Abramowitz and Stegun 6.5.22), so scipy is not needed
-    half = statistic / 2.0
-    shape = 0.5 if freedom % 2 else 1.0
-    above = math.erfc(math.sqrt(half)) if freedom % 2 else math.exp(-half)
-    while shape < freedom / 2.0:
-        above += math.exp(shape * math.log(half) - half - math.lgamma(shape + 1.0)) if half > 0.0 else 0.0
-        shape += 1.0
-    return min(1.0, above)

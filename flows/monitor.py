@@ -1,50 +1,67 @@
 """The flow `monitor`: measures the installation, for the exporter and for people."""
 
+from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from contracts.tables import DECISIONS, OUTCOMES
 from flows.drained import drain
 from flows.place import Place, open_place
 from flows.promotion import conclude_experiment
 from monitoring.measure import measure
-from monitoring.measures import Measures, write
+from monitoring.measures import ExperimentMeasure, Interval, Measures, ShadowMeasure, write
 from releases.ledger import Act
 from releases.registry import Registry
-from training.comparison import Conclusion, conclude
+from training.comparison import Conclusion, weight
+from training.experiment import CONFIDENCE, Experiment, Sources, state_of
 
 
 @task(name="Measure arms, skew and freshness", retries=1, retry_delay_seconds=5, cache_policy=NO_CACHE)
-def measure_all(place: Place) -> Measures:
-    """What every arm earned, what was foreseen, skew and freshness."""
+def measure_all(place: Place, experiments: Mapping[str, Experiment]) -> Measures:
+    """What every arm earned, what was foreseen, what is being compared, skew and freshness."""
     with place.ledger() as ledger:
         measures = measure(place.layout, place.use_cases, ledger, place.clock.now_us(), place.settings.store.duckdb_memory)
+    compared = {
+        name: msgspec.structs.replace(measured, experiments=experiments_of(experiments[name]), shadow=shadow_of(experiments[name]))
+        if name in experiments
+        else measured
+        for name, measured in measures.use_cases.items()
+    }
+    measures = msgspec.structs.replace(measures, use_cases=compared)
     write(place.layout, measures)
     return measures
 
 
+@task(name="Look at live comparisons", cache_policy=NO_CACHE)
+def look_at_all(place: Place) -> dict[str, Experiment]:
+    """The live comparison of each use case that has a release."""
+    now_us = place.clock.now_us()
+    with place.ledger() as ledger:
+        found = {
+            name: state_of(Sources(use_case, place.tables, place.layout.bundles, ledger, now_us))
+            for name, use_case in place.use_cases.items()
+        }
+    return {name: experiment for name, experiment in found.items() if experiment is not None}
+
+
 @task(name="Conclude live comparisons", cache_policy=NO_CACHE)
-def conclude_all(place: Place) -> list[Conclusion]:
+def conclude_all(place: Place, experiments: Mapping[str, Experiment]) -> list[Conclusion]:
     """End the experiments that have shown enough, with the reason in the ledger; what all of them show so far."""
-    found = []
-    for name, use_case in place.use_cases.items():
-        with place.ledger() as ledger:
-            plan = ledger.plan(name)
-            if plan is None or len(plan.arms) == 1:
-                continue
-            began_us = ledger.release(plan.arms[-1].release_id).changed_at
-            decisions, outcomes = (place.tables.frame(use_case.schema, table) for table in (DECISIONS, OUTCOMES))
-            now_us = place.clock.now_us()
-            conclusion = conclude(use_case, plan, decisions, outcomes, since_us=began_us, now_us=now_us)
-            if conclusion is not None:
-                print(f"{name}: {conclusion.release_id} {conclusion.step}: {conclusion.reason}")
-                conclude_experiment(ledger, name, conclusion, Act("flow monitor", now_us, conclusion.reason, plan.version))
-                found.append(conclusion)
+    found: list[Conclusion] = []
+    for name, experiment in experiments.items():
+        for conclusion in sorted(experiment.conclusions, key=weight):
+            print(f"{name}: {conclusion.release_id} {conclusion.step}: {conclusion.reason}")
+            found.append(conclusion)
+            with place.ledger() as ledger:
+                plan = ledger.plan(name)
+                if plan is not None and conclusion.release_id in [arm.release_id for arm in plan.arms[1:]]:
+                    act = Act("flow monitor", experiment.now_us, conclusion.reason, plan.version)
+                    conclude_experiment(ledger, name, conclusion, act)
     return found
 
 
@@ -63,7 +80,8 @@ def monitor() -> State[Any]:
     """Measure everything, put it where the exporter reads it, and end the live comparisons that have shown enough."""
     place = open_place()
     drain(place)
-    measures = measure_all(place)
+    experiments = look_at_all(place)
+    measures = measure_all(place, experiments)
     for name, measured in measures.use_cases.items():
         table = [
             {
@@ -77,8 +95,45 @@ def monitor() -> State[Any]:
             for arm in measured.arms
         ]
         create_table_artifact(table, key=f"arms-{name.replace('_', '-')}", description=f"What every arm of {name} earned")
-    compared = conclude_all(place)
+    compared = conclude_all(place, experiments)
     if any(conclusion.step != "wait" for conclusion in compared):
         follow_all(place)
     said = [f"{conclusion.release_id}: {conclusion.step}, {conclusion.reason}" for conclusion in compared]
     return Completed(message="; ".join(said) or f"{len(measures.use_cases)} use cases measured; nothing is being compared")
+
+
+def experiments_of(experiment: Experiment) -> tuple[ExperimentMeasure, ...]:
+    """The arms that are compared with the champion, as they are measured."""
+    measured = []
+    for arm in experiment.arms:
+        if (conclusion := arm.conclusion) is None:
+            continue
+        verdict = conclusion.verdict
+        gain = verdict.gain if verdict else None
+        bounds = gain.bounds(CONFIDENCE) if gain else None
+        measured.append(
+            ExperimentMeasure(
+                arm=arm.arm,
+                release_id=arm.release_id,
+                gain=_interval(gain.best.value, bounds.low, bounds.high) if gain and bounds else None,
+                verdict=verdict.step if verdict else "keep running",
+                reason=conclusion.reason,
+                sample_ratio=conclusion.sample_ratio,
+                progress=conclusion.progress,
+                guard_rails={seen.rail.metric: seen.state for seen in verdict.watched} if verdict else {},
+            )
+        )
+    return tuple(measured)
+
+
+def shadow_of(experiment: Experiment) -> ShadowMeasure | None:
+    """The release in the shadow, as it is measured; None where there is too little to say."""
+    shadow = experiment.shadow
+    if shadow is None or shadow.value is None:
+        return None
+    gain = shadow.value.gain
+    return ShadowMeasure(shadow.release_id, _interval(gain.value, gain.low, gain.high), shadow.value.covered)
+
+
+def _interval(value: float, low: float, high: float) -> Interval:
+    return Interval(value, *(end if abs(end) < float("inf") else None for end in (low, high)))

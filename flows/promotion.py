@@ -1,7 +1,7 @@
 """How far a candidate goes: into the shadow, and from there as its gate and whoever asked allow."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import httpx
@@ -10,7 +10,7 @@ from contracts.errors import BundleRefused
 from contracts.traffic import TrafficPlan
 from flows.place import Place
 from releases.ledger import Act, Ledger
-from releases.stages import reject, to_challenger, to_champion, to_shadow
+from releases.stages import reject, retire, to_challenger, to_champion, to_shadow
 from serving.keys import owner_key
 from training.comparison import Conclusion
 
@@ -66,11 +66,23 @@ def take_on(ledger: Ledger, use_case: str, release_id: str, step: str, share: fl
 
 
 def conclude_experiment(ledger: Ledger, use_case: str, conclusion: Conclusion, act: Act) -> None:
-    """Promote or refuse the release that was compared with the champion, as the comparison says."""
+    """Promote, refuse or retire the release that was compared with the champion, as the comparison says.
+
+    Others that were compared at the same time are retired when one is promoted: what they were compared with is gone.
+    """
     if conclusion.step == "promote":
+        plan = ledger.plan(use_case)
+        for arm in plan.arms[1:] if plan else ():
+            if arm.release_id != conclusion.release_id:
+                reason = f"{conclusion.release_id}, compared at the same time, becomes champion"
+                retire(ledger, use_case, arm.release_id, replace(act, reason=reason))
+                # why: that was the plan the actor looked at; the one that follows from it is another
+                act = replace(act, expected_version=None)
         to_champion(ledger, use_case, conclusion.release_id, act)
     elif conclusion.step == "refuse":
         reject(ledger, use_case, conclusion.release_id, act)
+    elif conclusion.step == "retire":
+        retire(ledger, use_case, conclusion.release_id, act)
 
 
 def _refusal(place: Place, use_case: str, release_id: str, version: int) -> str:

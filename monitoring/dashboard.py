@@ -8,9 +8,13 @@ from contracts.metrics import (
     DECISIONS,
     DEGRADED,
     DUPLICATES,
+    EXPERIMENT_GAIN,
+    EXPERIMENT_PROGRESS,
+    EXPERIMENT_VERDICT,
     FEATURE_AGE_SECONDS,
     FORECAST,
     GAIN,
+    GUARD_RAIL,
     INBOX_ROWS,
     MATURED,
     MONITOR_AGE_SECONDS,
@@ -22,7 +26,9 @@ from contracts.metrics import (
     REQUEST_SECONDS,
     REQUESTS,
     REWARD,
+    SAMPLE_RATIO,
     SERVICE_UP,
+    SHADOW_GAIN,
     SHADOW_SCORED,
     SKEW_ROWS,
     STATE_BYTES,
@@ -144,6 +150,41 @@ MONEY = (
     ),
 )
 
+COMPARED = (
+    Panel(
+        "Gain over the champion",
+        "Mean reward a decision of an arm above the champion's, with bounds that hold at any look: clear of zero, it is decided.",
+        (Query(f"{EXPERIMENT_GAIN.series}{{{CHOSEN}}}", "{{arm}} {{release_id}} {{bound}}"),),
+        width=12,
+    ),
+    Panel(
+        "Verdict",
+        "What is concluded of each arm.",
+        (Query(f"{EXPERIMENT_VERDICT.series}{{{CHOSEN}}} == 1 or on() vector(0)", "{{use_case}} {{arm}} {{verdict}}"),),
+    ),
+    Panel(
+        "How far along",
+        "Share of the planned information that has come.",
+        (Query(f"{EXPERIMENT_PROGRESS.series}{{{CHOSEN}}}", "{{use_case}} {{arm}}"),),
+        unit="percentunit",
+    ),
+    Panel(
+        "Arms filled as planned",
+        "Bound on the chance that entities fall into arms so unevenly: an alarm below 0.001.",
+        (Query(f"{SAMPLE_RATIO.series}{{{CHOSEN}}}", "{{use_case}} {{arm}}"),),
+    ),
+    Panel(
+        "Guard rails",
+        "1 holds for sure, 0 open, -1 broken.",
+        (Query(f"{GUARD_RAIL.series}{{{CHOSEN}}}", "{{use_case}} {{arm}} {{metric}}"),),
+    ),
+    Panel(
+        "The shadow beside the champion",
+        "What the release in the shadow would earn a decision above the champion, from the champion's own log.",
+        (Query(f"{SHADOW_GAIN.series}{{{CHOSEN}}}", "{{release_id}} {{bound}}"),),
+    ),
+)
+
 RELEASED = (
     Panel(
         "Traffic",
@@ -248,7 +289,7 @@ def dashboard() -> Json:
         "allValue": ".*",
         "current": {"selected": True, "text": "All", "value": "$__all"},
     }
-    rows = {"Now": NOW, "Answers": ANSWERS, "Money": MONEY, "Releases": RELEASED, "Data and services": DATA}
+    rows = {"Now": NOW, "Answers": ANSWERS, "Money": MONEY, "Experiments": COMPARED, "Releases": RELEASED, "Data and services": DATA}
     return {
         "uid": UID,
         "title": TITLE,

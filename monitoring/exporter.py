@@ -21,8 +21,12 @@ from prometheus_client.registry import Collector
 from contracts.clock import SECOND_US, Clock
 from contracts.metrics import (
     BOUNDS,
+    EXPERIMENT_GAIN,
+    EXPERIMENT_PROGRESS,
+    EXPERIMENT_VERDICT,
     FORECAST,
     GAIN,
+    GUARD_RAIL,
     INBOX_ROWS,
     LEDGER_NEWEST,
     MATURED,
@@ -31,7 +35,9 @@ from contracts.metrics import (
     PLAN_VERSION,
     RELEASES,
     REWARD,
+    SAMPLE_RATIO,
     SERVICE_UP,
+    SHADOW_GAIN,
     SIZES,
     SKEW_ROWS,
     STATE_BYTES,
@@ -39,12 +45,13 @@ from contracts.metrics import (
     TABLE_AGE_SECONDS,
     TABLE_ROWS,
     TRAFFIC_SHARE,
+    VERDICTS,
     Metric,
     Source,
 )
 from contracts.settings import Settings
-from contracts.traffic import CONTROL, Stage, TrafficPlan
-from monitoring.measures import Interval, StateMeasure, UseCaseMeasures, read, read_states
+from contracts.traffic import CHALLENGER, CONTROL, Stage, TrafficPlan
+from monitoring.measures import ExperimentMeasure, Interval, StateMeasure, UseCaseMeasures, read, read_states
 from monitoring.services import services_up
 from releases.inbox import Inbox
 from releases.ledger import Ledger
@@ -124,6 +131,7 @@ def _measured(use_case: str, measured: UseCaseMeasures | None, now_us: int, plan
     forecasts = {forecast.release_id: forecast.value for forecast in measured.forecasts} if measured else {}
     for release_id in dict.fromkeys([*forecasts, *(release for _, release in serving)]):
         yield from _interval(FORECAST, (use_case, release_id), forecasts.get(release_id))
+    yield from _experiments(use_case, measured)
     yield SKEW_ROWS, (use_case, "checked"), float(measured.skew.checked if measured else 0)
     yield SKEW_ROWS, (use_case, "differing"), float(measured.skew.differing if measured else 0)
     for table in ("events", "decisions", "outcomes", "quarantine"):
@@ -131,6 +139,21 @@ def _measured(use_case: str, measured: UseCaseMeasures | None, now_us: int, plan
         yield TABLE_ROWS, (use_case, table), float(found_table.rows if found_table else 0)
         newest_us = found_table.newest_us if found_table else None
         yield TABLE_AGE_SECONDS, (use_case, table), nan if newest_us is None else (now_us - newest_us) / SECOND_US
+
+
+def _experiments(use_case: str, measured: UseCaseMeasures | None) -> Iterator[Sample]:
+    """What is concluded of each arm; where nothing is compared, one without figures, so that every series is there."""
+    found = measured.experiments if measured else ()
+    for arm in found or (ExperimentMeasure(CHALLENGER, "", None, "", "", nan, None, {}),):
+        yield from _interval(EXPERIMENT_GAIN, (use_case, arm.arm, arm.release_id), arm.gain)
+        for verdict in VERDICTS:
+            yield EXPERIMENT_VERDICT, (use_case, arm.arm, verdict), float(arm.verdict == verdict)
+        yield EXPERIMENT_PROGRESS, (use_case, arm.arm), nan if arm.progress is None else arm.progress
+        yield SAMPLE_RATIO, (use_case, arm.arm), arm.sample_ratio
+        for metric, state in (arm.guard_rails or {"decisions": "open"}).items():
+            yield GUARD_RAIL, (use_case, arm.arm, metric), {"held": 1.0, "open": 0.0, "breached": -1.0}[state]
+    shadow = measured.shadow if measured else None
+    yield from _interval(SHADOW_GAIN, (use_case, shadow.release_id if shadow else ""), shadow.gain if shadow else None)
 
 
 def _states(use_case: str, found: StateMeasure | None) -> Iterator[Sample]:

@@ -54,6 +54,35 @@ class TableMeasure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     newest_us: int | None
 
 
+class ExperimentMeasure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An arm that is compared with the champion.
+
+    Attributes:
+        gain: over the champion a decision, with bounds that hold at any look; None before there is one.
+        verdict: one of `contracts.metrics.VERDICTS`; `reason` in words.
+        sample_ratio: see `decisions.sample_ratio`.
+        progress: share of the planned information; None before that can be said.
+        guard_rails: `held`, `open` or `breached`, by metric.
+    """
+
+    arm: str
+    release_id: str
+    gain: Interval | None
+    verdict: str
+    reason: str
+    sample_ratio: float
+    progress: float | None
+    guard_rails: dict[str, str]
+
+
+class ShadowMeasure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the release in the shadow would earn a decision above the champion, and the share of its choices that the log can value."""
+
+    release_id: str
+    gain: Interval
+    covered: float
+
+
 class UseCaseMeasures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All measurements of a use case. `unmatured` decisions still wait for their outcome window to close."""
 
@@ -63,6 +92,8 @@ class UseCaseMeasures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     skew: SkewMeasure
     tables: dict[str, TableMeasure]
     unmatured: int
+    experiments: tuple[ExperimentMeasure, ...] = ()
+    shadow: ShadowMeasure | None = None
 
 
 class StateMeasure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,91 +1,284 @@
-"""The live comparison: what an experiment against the champion has shown so far, and whether that is enough to end it."""
+"""The live comparison: what experiments against the champion have shown so far, and whether that is enough to end them."""
 
-import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
+import numpy as np
 import polars as pl
 
 from contracts.clock import DAY_US
-from contracts.traffic import CANARY, CHALLENGER, CHAMPION, TrafficPlan
-from decisions.arms import arm_difference, sample_ratio
+from contracts.traffic import CHAMPION, CONTROL, Arm, TrafficPlan
+from decisions.assignment import assign
+from decisions.covariates import first_features
+from decisions.gain import Entities
+from decisions.guard_rails import measurable, measured
 from decisions.rewards import matured
-from decisions.value import Estimate
+from decisions.sample_ratio import sample_ratio_so_far
+from decisions.value import Estimate, Floats
+from decisions.verdict import Compared, Rules, Verdict, judge, planned_information
 from use_cases.definition import UseCase
 
-TIGHTEST_AT = 3_000
-"""Entities at which the bounds of a comparison are tightest."""
+History: TypeAlias = Sequence[tuple[int, TrafficPlan]]
+"""Traffic plans and since when each was in force, oldest first."""
 
-LEAST_DAYS = 2
-"""An experiment is judged after so many whole days: people differ by the hour."""
-
-ALARM = 0.001
-"""Below this probability that entities fell into the arms by chance, assignment or logging is broken and nothing is concluded."""
+Step: TypeAlias = Literal["promote", "refuse", "retire", "wait"]
 
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What to do with the release that is compared with the champion, and why.
+    """What to do with a release that is compared with the champion, and why.
 
     Attributes:
-        step: `promote`: it is shown to earn more; `refuse`: to earn less; `wait`: keep running.
+        step: `promote`: it is shown to earn more; `refuse`: to earn less, or to break a guard rail; `retire`: all that was planned has come
+            and it is not told apart from the champion; `wait`: keep running.
         gain: over the champion a decision, in the unit that people read; None before both arms have matured decisions.
+        verdict: all of it. `sample_ratio`: probability that entities fall into the arms as unevenly as they did.
+        progress: share of the planned information that has come; None before that can be said.
+        days: matured so far. `days_left`: until what is planned has come, if it goes on as until now.
     """
 
     release_id: str
-    step: Literal["promote", "refuse", "wait"]
+    step: Step
     reason: str
     gain: Estimate | None
+    verdict: Verdict | None = None
+    sample_ratio: float = 1.0
+    progress: float | None = None
+    days: float = 0.0
+    days_left: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The time over which an arm is compared with the champion.
+
+    Attributes:
+        since_us: when the arm got its release and share; earlier decisions do not count.
+        drawn_us: when entities were drawn into arms by the present salt: what was known of them at their first decision since then, no arm
+            has had an effect on.
+        changed_us: when any arm's share last changed.
+        plans: that were in force since `since_us`, each composition of arms once; the present one last.
+    """
+
+    since_us: int
+    drawn_us: int
+    changed_us: int
+    plans: tuple[TrafficPlan, ...]
 
 
 def conclude(
-    use_case: UseCase, plan: TrafficPlan, decisions: pl.DataFrame, outcomes: pl.DataFrame, *, since_us: int, now_us: int
+    use_case: UseCase,
+    plan: TrafficPlan,
+    decisions: pl.DataFrame,
+    outcomes: pl.DataFrame,
+    *,
+    since_us: int,
+    now_us: int,
+    history: History = (),
+    names: Mapping[str, Sequence[str]] | None = None,
 ) -> Conclusion | None:
-    """Judge the experiment of a traffic plan; None where there is none.
+    """The conclusion of `conclude_all` that counts most: to promote before to end before to wait; None where nothing is compared."""
+    found = conclude_all(use_case, plan, decisions, outcomes, since_us=since_us, now_us=now_us, history=history, names=names)
+    return min(found, key=weight, default=None)
 
-    It may be asked at any time and as often as one likes: the bounds hold at all times at once (see `anytime_error`).
+
+def conclude_all(
+    use_case: UseCase,
+    plan: TrafficPlan,
+    decisions: pl.DataFrame,
+    outcomes: pl.DataFrame,
+    *,
+    since_us: int,
+    now_us: int,
+    history: History = (),
+    names: Mapping[str, Sequence[str]] | None = None,
+) -> tuple[Conclusion, ...]:
+    """Judge the experiments of a traffic plan, one an arm, in the plan's order.
+
+    It may be asked at any time and as often as one likes: the bounds hold at all times at once (see `decisions.sequential`).
 
     Args:
-        use_case: whose gate counts.
+        use_case: whose gate and guard rails count.
         plan: the one in force.
         decisions, outcomes: tables of the use case.
-        since_us: when the experiment began; earlier decisions do not count.
+        since_us: when the experiments began, where the history does not say.
         now_us: as of when.
+        history: the plans until now; without them the present one is taken to have been in force since `since_us`.
+        names: of the features of each feature set, by its digest; by default those of the use case's present one.
     """
-    arm = next((arm for arm in plan.arms[1:] if arm.name in (CHALLENGER, CANARY)), None)
-    if arm is None:
-        return None
-    compared = matured(decisions, outcomes, window_us=use_case.outcome_window_us, now_us=now_us).filter(
-        (pl.col("decided_at") >= since_us) & pl.col("release_id").is_in(list(plan.releases)) & pl.col("arm").is_in([CHAMPION, arm.name])
+    arms = plan.arms[1:]
+    rules = Rules(use_case.gate.confidence, use_case.worthwhile_gain, guard_rails=use_case.guard_rails)
+    known = names if names is not None else {use_case.feature_set.digest: use_case.feature_set.names}
+    concluded = []
+    for arm in arms:
+        span = span_of(history, plan, arm, since_us)
+        compared = compare(use_case, plan, arm, decisions, outcomes, span, now_us=now_us, names=known)
+        planned = planned_information(compared, rules, arms=len(arms))
+        verdict = judge(compared, rules, arms=len(arms), planned=planned, unit=use_case.reward_unit)
+        progress = verdict.gain.information / planned if verdict.gain is not None and planned else None
+        concluded.append(
+            Conclusion(
+                release_id=arm.release_id,
+                step=_step(verdict),
+                reason=verdict.reason,
+                gain=verdict.gain.best if verdict.gain is not None else None,
+                verdict=verdict,
+                sample_ratio=compared.sample_ratio,
+                progress=progress,
+                days=max(compared.days, 0.0),
+                days_left=compared.days * max(1.0 / progress - 1.0, 0.0) if progress else None,
+            )
+        )
+    return tuple(concluded)
+
+
+def weight(conclusion: Conclusion) -> tuple[int, float]:
+    """What sorts conclusions by how much they count: to promote, the most gainful first, before to end, before to wait."""
+    order = ("promote", "refuse", "retire", "wait")
+    return order.index(conclusion.step), -conclusion.gain.value if conclusion.gain else 0.0
+
+
+def span_of(history: History, plan: TrafficPlan, arm: Arm, since_us: int) -> Span:
+    """The time over which an arm of a plan is compared, as the history says; all of it since `since_us` where there is none.
+
+    Other arms that come and go do not begin it anew: see `compare`.
+    """
+    alike = [(at, other) for at, other in _while(history, lambda other: _drawn_as(plan, other))]
+    drawn = alike[-1][0] if alike else since_us
+    champion = plan.champion.release_id
+    since = [
+        at
+        for at, _ in _while(history, lambda other: _drawn_as(plan, other) and arm in other.arms and other.champion.release_id == champion)
+    ]
+    changed = [at for at, _ in _while(history, lambda other: _drawn_as(plan, other) and other.arms == plan.arms)]
+    begun = since[-1] if since else since_us
+    layouts = {other.arms: other for at, other in alike if at >= begun and other.arms != plan.arms}
+    return Span(begun, min(drawn, begun), changed[-1] if changed else begun, (*layouts.values(), plan))
+
+
+def compare(
+    use_case: UseCase,
+    plan: TrafficPlan,
+    arm: Arm,
+    decisions: pl.DataFrame,
+    outcomes: pl.DataFrame,
+    span: Span,
+    *,
+    now_us: int,
+    names: Mapping[str, Sequence[str]],
+) -> Compared:
+    """The statistics of an arm beside the champion's.
+
+    Counted are entities that every plan of the span puts where the present one does: so both arms take in people at the same rate all the
+    time, though other arms come and go, and nobody brings what another arm has done.
+
+    Args:
+        use_case, plan, decisions, outcomes, now_us, names: see `conclude_all`.
+        arm: of the plan.
+        span: see `span_of`.
+    """
+    running = decisions.filter(pl.col("decided_at").is_between(span.drawn_us, now_us) & (pl.col("arm") != CONTROL))
+    pair = {CHAMPION: plan.champion.release_id, arm.name: arm.release_id}
+    counted = running.filter(
+        (pl.col("decided_at") >= span.since_us)
+        & pl.any_horizontal((pl.col("arm") == name) & (pl.col("release_id") == release) for name, release in pair.items())
     )
-    in_units = compared.with_columns(reward=pl.col("reward") / use_case.reward_scale)
-    difference = arm_difference(in_units, arm.name, CHAMPION)
-    days = (now_us - use_case.outcome_window_us - since_us) / DAY_US
-    if difference is None or days < LEAST_DAYS:
-        return Conclusion(arm.release_id, "wait", f"{max(days, 0.0):.1f} matured days of {LEAST_DAYS}", None)
-    gain = difference.per_decision
-    said = f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] {use_case.reward_unit} a decision, from {gain.n}"
-    counted = {str(name): int(entities) for name, entities in compared.group_by("arm").agg(pl.col("entity_id").n_unique()).iter_rows()}
-    chance = sample_ratio(counted, {CHAMPION: plan.champion.share, arm.name: arm.share})
-    if chance < ALARM:
-        return Conclusion(arm.release_id, "wait", f"entities did not fall into the arms as planned (p = {chance:.1e}): {counted}", gain)
-    error = anytime_error(gain, use_case.gate.confidence)
-    percent = f"with {use_case.gate.confidence:.0%} confidence, whenever one looks"
-    if gain.value - error > 0.0:
-        return Conclusion(arm.release_id, "promote", f"{said}: better {percent}", gain)
-    if gain.value + error < 0.0:
-        return Conclusion(arm.release_id, "refuse", f"{said}: worse {percent}", gain)
-    return Conclusion(arm.release_id, "wait", f"{said}: not decided yet, it keeps running", gain)
+    counted = counted.filter(pl.col("arm").n_unique().over("entity_id") == 1)
+    if len(span.plans) > 1:
+        counted = counted.filter(pl.col("entity_id").is_in(_steady(counted["entity_id"].unique().to_list(), span.plans)))
+    closed = matured(counted, outcomes, window_us=use_case.outcome_window_us, now_us=now_us)
+    rails = [rail for rail in use_case.guard_rails if measurable(rail, closed, outcomes)]
+    metrics_of = [rail.metric for rail in rails]
+    totals = _totals(measured(closed, _credited(closed, outcomes, use_case.outcome_window_us), rails), metrics_of)
+    covariates = first_features(running, names) if "features" in running.columns else None
+    parts = {name: totals.filter(pl.col("arm") == name) for name in pair}
+    ours, theirs = (_entities(parts[name], "reward", use_case.reward_scale, covariates) for name in (arm.name, CHAMPION))
+    metrics = {}
+    for metric in metrics_of:
+        scale = use_case.reward_scale if metric == "refunds" else 1
+        metrics[metric] = (_entities(parts[arm.name], metric, scale), _entities(parts[CHAMPION], metric, scale))
+    return Compared(
+        arm=arm.name,
+        ours=ours,
+        theirs=theirs,
+        days=(now_us - use_case.outcome_window_us - span.since_us) / DAY_US,
+        sample_ratio=_sample_ratio(running, plan, span),
+        metrics=metrics,
+    )
 
 
-def anytime_error(gain: Estimate, confidence: float) -> float:
-    """How far the truth may be from an estimate on one side, at all times at once: an asymptotic confidence sequence.
+def _step(verdict: Verdict) -> Step:
+    if verdict.step == "ship":
+        return "promote"
+    if verdict.step == "keep running":
+        return "wait"
+    return "retire" if verdict.cause == "spent" else "refuse"
 
-    `σ/√n · √((nρ² + 1)/(nρ²) · ln((nρ² + 1)/α²))`, tightest near `TIGHTEST_AT` entities (Waudby-Smith et al. 2024,
-    "Time-uniform central limit theory and asymptotic confidence sequences", theorem 2.2 and its choice of ρ); α is twice the one-sided
-    level.
-    """
-    alpha = 2.0 * (1.0 - confidence)
-    spread = -2.0 * math.log(alpha)
-    n = gain.clusters * (spread + math.log(spread + 1.0)) / TIGHTEST_AT
-    return gain.standard_error * math.sqrt((n + 1.0) / n * math.log((n + 1.0) / alpha**2))
+
+def _while(history: History, holds: Callable[[TrafficPlan], bool]) -> History:
+    """The newest plans for which something holds, back to the first for which it does not; newest first."""
+    found = []
+    for at, plan in reversed(history):
+        if not holds(plan):
+            break
+        found.append((at, plan))
+    return found
+
+
+def _drawn_as(plan: TrafficPlan, other: TrafficPlan) -> bool:
+    """Whether two plans draw entities into arms alike, but for the arms' shares."""
+    if len(other.arms) < 2:
+        return False
+    return (plan.salt, plan.control_salt, plan.control_share) == (other.salt, other.control_salt, other.control_share)
+
+
+def _steady(entities: Sequence[str], plans: Sequence[TrafficPlan]) -> list[str]:
+    """The entities that all plans put into the same arm with the same release."""
+    kept = []
+    for entity in entities:
+        found = {(assignment.arm, assignment.release_id) for assignment in (assign(plan, entity) for plan in plans)}
+        if len(found) == 1:
+            kept.append(entity)
+    return kept
+
+
+def _sample_ratio(running: pl.DataFrame, plan: TrafficPlan, span: Span) -> float:
+    """Of entities that were first seen since shares last changed: those before may have come back more or less often as their arm did."""
+    first = running.sort("decided_at", "entity_id").unique("entity_id", keep="first", maintain_order=True)
+    places = {arm.name: place for place, arm in enumerate(plan.arms)}
+    counted = first.filter((pl.col("decided_at") >= span.changed_us) & pl.col("arm").is_in(list(places)))
+    arrivals = counted["arm"].replace_strict(places, return_dtype=pl.Int64).to_numpy()
+    return sample_ratio_so_far(arrivals, [arm.share for arm in plan.arms])
+
+
+def _credited(rewards: pl.DataFrame, outcomes: pl.DataFrame, window_us: int) -> pl.DataFrame:
+    """The outcomes that fell into the outcome window of their decision."""
+    happened = pl.min_horizontal("event_time", "ingested_time")
+    decided = rewards.select("decision_id", _decided="decided_at")
+    inside = happened.is_between(pl.col("_decided"), pl.col("_decided") + window_us, closed="left")
+    return outcomes.join(decided, on="decision_id").filter(inside)
+
+
+def _totals(rewards: pl.DataFrame, metrics: Sequence[str]) -> pl.DataFrame:
+    """By arm and entity: decisions, and of the reward and each metric the sum and the sum of squares."""
+    numbers = [pl.col(name).cast(pl.Float64) for name in ("reward", *metrics)]
+    sums = [number.sum() for number in numbers]
+    squares = [(number**2).sum().alias(f"{name}_squares") for number, name in zip(numbers, ("reward", *metrics), strict=True)]
+    return rewards.group_by("arm", "entity_id").agg(pl.len().alias("decisions"), *sums, *squares).sort("entity_id")
+
+
+def _entities(totals: pl.DataFrame, metric: str, scale: int, covariates: tuple[pl.DataFrame, Floats] | None = None) -> Entities:
+    """The entities of one arm, in the unit that people read."""
+    known = None
+    if covariates is not None:
+        names, matrix = covariates
+        # why: every entity that is counted has a first decision
+        places = totals.select("entity_id").join(names.with_row_index("place"), on="entity_id", how="left", maintain_order="left")["place"]
+        known = matrix[places.to_numpy()]
+    return Entities(
+        sums=totals[metric].to_numpy() / scale,
+        sizes=totals["decisions"].to_numpy().astype(np.float64),
+        squares=totals[f"{metric}_squares"].to_numpy() / float(scale) ** 2,
+        covariates=known,
+    )

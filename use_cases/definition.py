@@ -13,6 +13,7 @@ from contracts.clock import HOUR_US
 from contracts.errors import DefinitionError, NotFound, OfferloopError
 from contracts.events import EventSchema, EventType
 from contracts.spelling import meant
+from decisions.guard_rails import DEFAULTS, GuardRail
 from decisions.policies import PolicySpec
 from features.definitions import FeatureSet
 
@@ -76,6 +77,9 @@ class UseCase:
         start_policy: before anything is learned. `learned_policy`: over the scores of a learned model.
         outcome_window_us: how long after a decision an outcome is credited to it; then it is matured.
         ttl_us: how long an answer may be shown.
+        guard_rails: what must not become worse while releases are compared live.
+        worthwhile_gain: over the champion, as a share of what it earns: what an experiment is planned to see. One that has not seen it when
+            all that was planned has come, ends.
         split: by time, or by a hash of the entity for data without time.
         reward_unit: of the integer KPI, and `reward_scale` of them make one of what people read (1,000,000 micro-dollars).
     """
@@ -94,6 +98,8 @@ class UseCase:
     control_share: float = 0.1
     learner: Learner = Learner()
     gate: Gate = Gate()
+    guard_rails: Sequence[GuardRail] = DEFAULTS
+    worthwhile_gain: float = 0.05
     split: Literal["time", "entity"] = "time"
     reward_unit: str = "dollars"
     reward_scale: int = 1_000_000

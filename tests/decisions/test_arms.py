@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from contracts.traffic import CHAMPION, CONTROL
-from decisions.arms import arm_difference, arm_values, sample_ratio
+from decisions.arms import arm_difference, arm_values
 
 REWARDS = pl.DataFrame(
     [
@@ -82,29 +82,3 @@ def test_the_same_arm_twice_differs_by_more_than_its_interval_about_5_times_in_1
     print(f"seed {seed}: {outside} of {runs} outside")
     # why: 300 runs at 5 % have a standard deviation of 1.3 %
     assert 0.015 <= outside / runs <= 0.09
-
-
-@pytest.mark.parametrize(
-    "entities, probabilities, expected",
-    # p-values of chi-squared 10.0 with 1, 2, 3 and 4 degrees of freedom, from tables
-    [
-        ({"a": 450, "b": 550}, {"a": 0.5, "b": 0.5}, 0.001565),
-        ({"a": 250, "b": 300, "c": 350}, {"a": 0.1, "b": 0.1, "c": 0.1}, 0.000240),
-        ({"a": 100, "b": 100, "c": 100, "d": 100}, {"a": 0.25, "b": 0.25, "c": 0.25, "d": 0.25}, 1.0),
-        ({"a": 5, "b": 15, "c": 10, "d": 10, "e": 10}, {"a": 0.2, "b": 0.2, "c": 0.2, "d": 0.2, "e": 0.2}, 0.287297),
-        ({"a": 5, "b": 15, "c": 10, "d": 10}, {"a": 0.2, "b": 0.2, "c": 0.2, "d": 0.2}, 0.171797),
-        ({"a": 900}, {"a": 0.9}, 1.0),
-        ({}, {"a": 0.5, "b": 0.5}, 1.0),
-        ({"a": 10, "b": 0}, {"a": 1.0, "b": 0.0}, 1.0),
-    ],
-)
-def test_sample_ratio(entities: dict[str, int], probabilities: dict[str, float], expected: float) -> None:
-    assert sample_ratio(entities, probabilities) == pytest.approx(expected, rel=1e-2)
-
-
-def test_a_planted_52_to_48_is_found_among_100_000_and_a_fair_split_is_not() -> None:
-    generator = np.random.default_rng(3)
-    fair = generator.binomial(100_000, 0.5, 500)
-
-    assert sample_ratio({"a": 52_000, "b": 48_000}, {"a": 0.5, "b": 0.5}) < 0.001
-    assert np.mean([sample_ratio({"a": int(count), "b": 100_000 - int(count)}, {"a": 0.5, "b": 0.5}) < 0.001 for count in fair]) <= 0.01

@@ -4,7 +4,7 @@ from flows.place import Place
 from flows.promotion import allowed, conclude_experiment, enter_shadow, take_on
 from releases.bundle import read_bundle, write_bundle
 from releases.ledger import Act
-from releases.stages import register, to_shadow
+from releases.stages import register, to_challenger, to_shadow
 from tests.flows.conftest import USE_CASE
 from training.comparison import Conclusion
 from training.train import start_parts
@@ -69,7 +69,7 @@ def test_a_second_release_waits_in_the_shadow_while_another_is_compared(place: P
     assert plan is not None and plan.shadow == two and [arm.release_id for arm in plan.arms[1:]] == [one]
 
 
-@pytest.mark.parametrize(("step", "stage"), [("promote", "champion"), ("refuse", "refused"), ("wait", "challenger")])
+@pytest.mark.parametrize(("step", "stage"), [("promote", "champion"), ("refuse", "refused"), ("retire", "retired"), ("wait", "challenger")])
 def test_a_comparison_is_ended_as_it_was_concluded(place: Place, step: str, stage: str) -> None:
     release_id = shadowed(place, "one")
     with place.ledger() as ledger:
@@ -77,3 +77,18 @@ def test_a_comparison_is_ended_as_it_was_concluded(place: Place, step: str, stag
         conclusion = Conclusion(release_id, step, "it earned what it earned", None)  # type: ignore[arg-type]  # why: the table is of plain text
         conclude_experiment(ledger, USE_CASE, conclusion, ACT)
         assert ledger.stage_of(release_id) == stage
+
+
+def test_one_of_several_is_promoted_and_the_others_may_come_again(place: Place) -> None:
+    one, two = shadowed(place, "one"), shadowed(place, "two")
+    with place.ledger() as ledger:
+        to_shadow(ledger, USE_CASE, one, ACT)
+        to_challenger(ledger, USE_CASE, one, 0.3, ACT)
+        to_shadow(ledger, USE_CASE, two, ACT)
+        to_challenger(ledger, USE_CASE, two, 0.3, ACT, arm="challenger_b")
+        plan = ledger.plan(USE_CASE)
+        assert plan is not None and len(plan.arms) == 3
+        looked = Act("test", 10**16, "clear", plan.version)
+        conclude_experiment(ledger, USE_CASE, Conclusion(two, "promote", "it earned more", None), looked)
+        assert (ledger.stage_of(one), ledger.stage_of(two)) == ("retired", "champion")
+        assert any("compared at the same time" in row.reason for row in ledger.rows(USE_CASE))

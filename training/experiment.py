@@ -1,0 +1,276 @@
+"""The state of a use case's live comparison: what every arm earns, what is concluded, what was foreseen, and how the shadow would do."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from contracts.clock import DAY_US
+from contracts.errors import BundleRefused
+from contracts.tables import DECISIONS, OUTCOMES, SHADOW
+from contracts.traffic import CHAMPION, CONTROL, TrafficPlan
+from decisions.gain import Entities, gain, mean_bounds
+from decisions.rewards import matured
+from decisions.sequential import Bounds
+from decisions.shadow import ShadowValue, shadow_value
+from decisions.value import difference, ratio
+from features.definitions import FeatureSet
+from releases.bundle import read_bundle
+from releases.ledger import Ledger
+from storage.tables import Tables
+from training.comparison import Conclusion, History, compare, conclude_all, span_of
+from use_cases.definition import UseCase
+
+_COLUMNS = (
+    "decision_id",
+    "entity_id",
+    "decided_at",
+    "arm",
+    "release_id",
+    "action",
+    "propensity",
+    "degraded",
+    "feature_set",
+    "features",
+    "source",
+)
+_OUTCOME_COLUMNS = ("decision_id", "event_time", "ingested_time", "reward", "kind")
+
+
+CONFIDENCE = 0.95
+"""Of the two-sided bounds of what is shown. Conclusions are drawn with that of the use case's gate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure with bounds that hold at all looks at once."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class ArmState:
+    """An arm of the present plan, over matured decisions of the comparison's time; in the unit that people read, a decision.
+
+    Attributes:
+        share: of all entities.
+        value: what it earns. `above_control`: how much more than control does; None for control, and without it.
+        forecast: what the gate foresaw of its release, with the interval of one look; None where it was never judged.
+        conclusion: beside the champion; None for control and the champion itself.
+    """
+
+    arm: str
+    release_id: str
+    share: float
+    decisions: int
+    entities: int
+    value: Figure | None
+    above_control: Figure | None
+    forecast: Figure | None
+    conclusion: Conclusion | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowState:
+    """The release in the shadow; `above_control`: its doubly robust value less what control earns. Its intervals are those of one look."""
+
+    release_id: str
+    value: ShadowValue | None
+    above_control: Figure | None
+    forecast: Figure | None
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """The live comparison of a use case.
+
+    Attributes:
+        since_us: from when decisions count, `now_us` until when.
+        arms: control first, then as in the plan.
+    """
+
+    use_case: str
+    unit: str
+    since_us: int
+    now_us: int
+    arms: tuple[ArmState, ...]
+    shadow: ShadowState | None
+
+    @property
+    def conclusions(self) -> tuple[Conclusion, ...]:
+        """Of all arms that are compared with the champion."""
+        return tuple(arm.conclusion for arm in self.arms if arm.conclusion is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What an arm's gain over the champion was known to be after so many days."""
+
+    day: float
+    gain: Figure
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the state of an experiment is read from; `now_us` is the installation's time."""
+
+    use_case: UseCase
+    tables: Tables
+    bundles: Path
+    ledger: Ledger
+    now_us: int
+
+
+def state_of(sources: Sources) -> Experiment | None:
+    """The live comparison of a use case; None before its first release. What was not drained yet does not count."""
+    plan = sources.ledger.plan(sources.use_case.name)
+    return None if plan is None else _state(sources, plan, *_begun(sources, plan))
+
+
+def looks(sources: Sources) -> Mapping[str, tuple[Look, ...]]:
+    """By release: its gain over the champion as it was known at the end of each day of the comparison."""
+    plan = sources.ledger.plan(sources.use_case.name)
+    if plan is None:
+        return {}
+    use_case = sources.use_case
+    since_us, history = _begun(sources, plan)
+    decisions, outcomes = _read(sources, since_us)
+    names = feature_names(sources.bundles, plan, use_case)
+    course = {}
+    for arm in plan.arms[1:]:
+        span = span_of(history, plan, arm, since_us)
+        last = (sources.now_us - use_case.outcome_window_us - span.since_us) / DAY_US
+        found = []
+        for day in [*range(1, math.floor(last) + 1), *([last] if last > 0 and last != math.floor(last) else [])]:
+            at = span.since_us + round(day * DAY_US) + use_case.outcome_window_us
+            compared = compare(use_case, plan, arm, decisions, outcomes, span, now_us=at, names=names)
+            if len(compared.ours) > 1 and len(compared.theirs) > 1:
+                known = gain(compared.ours, compared.theirs)
+                error = known.error(use_case.gate.confidence)
+                found.append(Look(float(day), Figure(known.best.value, known.best.value - error, known.best.value + error)))
+        course[arm.release_id] = tuple(found)
+    return course
+
+
+def plans_of(ledger: Ledger, use_case: str) -> History:
+    """The traffic plans of a use case and since when each was in force, oldest first."""
+    with ledger.step(use_case) as step:
+        return [(row.at, row.plan) for row in step.plans() if row.plan is not None]
+
+
+def feature_names(bundles: Path, plan: TrafficPlan, use_case: UseCase) -> dict[str, Sequence[str]]:
+    """The names of features by the digest of their set: those of the plan's releases, and of the use case as it is now."""
+    sets = [use_case.feature_set]
+    for release_id in plan.releases:
+        try:
+            sets.append(FeatureSet.from_json(msgspec.json.encode(read_bundle(bundles, release_id).parts.features)))
+        except BundleRefused:
+            # why: its decisions are then not adjusted for; that the bundle is broken is the replicas' alarm
+            continue
+    return {known.digest: known.names for known in sets}
+
+
+def _begun(sources: Sources, plan: TrafficPlan) -> tuple[int, History]:
+    """Since when the plan's arms are compared, and all plans."""
+    history = plans_of(sources.ledger, sources.use_case.name)
+    champion = sources.ledger.release(plan.champion.release_id).changed_at
+    return min((span_of(history, plan, arm, champion).drawn_us for arm in plan.arms[1:]), default=champion), history
+
+
+def _read(sources: Sources, since_us: int, *more: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    use_case, tables = sources.use_case, sources.tables
+    found = []
+    for table, columns, time in ((DECISIONS, (*_COLUMNS, *more), "decided_at"), (OUTCOMES, _OUTCOME_COLUMNS, "ingested_time")):
+        files = tables.files(use_case.name, table)
+        rows = pl.scan_parquet(files, hive_partitioning=False) if files else tables.frame(use_case.schema, table).lazy()
+        found.append(rows.filter(pl.col(time) >= since_us).select(columns).collect())
+    decisions, outcomes = found
+    return decisions.filter(pl.col("source") == "served"), outcomes
+
+
+def _state(sources: Sources, plan: TrafficPlan, since_us: int, history: History) -> Experiment:
+    use_case, now_us = sources.use_case, sources.now_us
+    decisions, outcomes = _read(sources, since_us, *(("candidate_ids", "p_in_arm") if plan.shadow else ()))
+    names = feature_names(sources.bundles, plan, use_case)
+    concluded = conclude_all(use_case, plan, decisions, outcomes, since_us=since_us, now_us=now_us, history=history, names=names)
+    by_release = {conclusion.release_id: conclusion for conclusion in concluded}
+    rewards = matured(decisions, outcomes, window_us=use_case.outcome_window_us, now_us=now_us)
+    releases = {arm.name: arm.release_id for arm in plan.arms}
+    rewards = rewards.filter(
+        (pl.col("arm") == CONTROL)
+        | pl.any_horizontal((pl.col("arm") == arm) & (pl.col("release_id") == release) for arm, release in releases.items())
+    )
+    parts = {str(arm): _entities(rows, use_case.reward_scale) for (arm,), rows in rewards.partition_by("arm", as_dict=True).items()}
+    control = parts.get(CONTROL)
+    states = [_arm(sources, CONTROL, plan.champion.release_id, plan.control_share, parts, None)] if plan.control_share else []
+    for arm in plan.arms:
+        share = (1.0 - plan.control_share) * arm.share
+        conclusion = None if arm.name == CHAMPION else by_release.get(arm.release_id)
+        states.append(_arm(sources, arm.name, arm.release_id, share, parts, conclusion))
+    shadow = _shadow(sources, plan.shadow, rewards.filter(pl.col("arm") == CHAMPION), control) if plan.shadow else None
+    return Experiment(use_case.name, use_case.reward_unit, since_us, now_us, tuple(states), shadow)
+
+
+def _arm(
+    sources: Sources, arm: str, release_id: str, share: float, parts: Mapping[str, Entities], conclusion: Conclusion | None
+) -> ArmState:
+    own, control = parts.get(arm), parts.get(CONTROL)
+    above = None
+    if own is not None and control is not None and arm != CONTROL:
+        found = gain(own, control)
+        above = _figure(found.best.value, found.bounds(CONFIDENCE))
+    return ArmState(
+        arm=arm,
+        release_id=release_id,
+        share=share,
+        decisions=int(own.sizes.sum()) if own is not None else 0,
+        entities=len(own) if own is not None else 0,
+        value=_figure(own.mean, mean_bounds(own, confidence=CONFIDENCE)) if own is not None else None,
+        above_control=above,
+        forecast=_forecast(sources, release_id) if arm != CONTROL else None,
+        conclusion=conclusion,
+    )
+
+
+def _shadow(sources: Sources, release_id: str, rewards: pl.DataFrame, control: Entities | None) -> ShadowState:
+    use_case, tables = sources.use_case, sources.tables
+    files = tables.files(use_case.name, SHADOW)
+    scores = pl.scan_parquet(files, hive_partitioning=False) if files else tables.frame(use_case.schema, SHADOW).lazy()
+    own = scores.filter(pl.col("release_id") == release_id).select("decision_id", "candidate_ids", "p_in_arm").collect()
+    in_units = rewards.with_columns(reward=pl.col("reward") / use_case.reward_scale)
+    found = shadow_value(in_units, own)
+    above = None
+    if found is not None and control is not None:
+        apart = difference(found.dr, ratio(control.sums, control.sizes, np.arange(len(control))))
+        above = Figure(apart.value, apart.low, apart.high)
+    return ShadowState(release_id, found, above, _forecast(sources, release_id))
+
+
+def _entities(rewards: pl.DataFrame, scale: int) -> Entities:
+    reward = pl.col("reward").cast(pl.Float64) / scale
+    totals = rewards.group_by("entity_id").agg(reward.sum(), (reward**2).sum().alias("squares"), pl.len().alias("decisions"))
+    totals = totals.sort("entity_id")
+    return Entities(totals["reward"].to_numpy(), totals["decisions"].cast(pl.Float64).to_numpy(), totals["squares"].to_numpy())
+
+
+def _forecast(sources: Sources, release_id: str) -> Figure | None:
+    try:
+        gate: Mapping[str, Any] = read_bundle(sources.bundles, release_id).parts.gate
+    except BundleRefused:
+        return None
+    foreseen = gate.get("forecast")
+    if not foreseen:
+        return None
+    low, high = (math.nan if foreseen[end] is None else float(foreseen[end]) for end in ("low", "high"))
+    return Figure(float(foreseen["value"]), low, high)
+
+
+def _figure(value: float, bounds: Bounds) -> Figure:
+    return Figure(value, bounds.low, bounds.high)
