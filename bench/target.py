@@ -18,6 +18,7 @@ MEASURED: Mapping[str, str] = {
     "P13": "bench.off_policy",
     "P14": "bench.start",
     "Q3": "bench.hillstrom",
+    "Q4": "bench.a_a",
 }
 """The rows that can be measured, each by the function `measure` of a module."""
 
