@@ -17,6 +17,7 @@ MEASURED: Mapping[str, str] = {
     "P6": "bench.freshness",
     "P13": "bench.off_policy",
     "P14": "bench.start",
+    "Q2": "bench.coverage",
     "Q3": "bench.hillstrom",
     "Q4": "bench.a_a",
 }

@@ -1,7 +1,8 @@
 """Off-policy value: what a policy would have earned a decision, from decisions that another one made.
 
 All take one entry a decision, of randomised arms. Their intervals cluster by entity, since an entity's decisions are not independent, and
-those of values (not of differences) are corrected for skewness, since a few purchases make the error of a mean far from symmetric.
+those of values (not of differences) are corrected for skewness, since a few purchases make the error of a mean far from symmetric, and have
+no more degrees of freedom than the few entities that make the error give them.
 """
 
 import math
@@ -32,6 +33,7 @@ class Estimate:
         n: decisions it was made from.
         clusters: entities they belong to.
         skewness: of the value's own error, never beyond 1 in size; 0 where no correction is made.
+        freedom: degrees of freedom of the standard error; None for those of the clusters, one less than they are.
     """
 
     value: float
@@ -42,6 +44,7 @@ class Estimate:
     n: int
     clusters: int
     skewness: float = 0.0
+    freedom: float | None = None
 
     def lower(self, confidence: float) -> float:
         """One-sided lower bound: the truth is above it with this confidence."""
@@ -58,7 +61,8 @@ class Estimate:
     def _bound(self, confidence: float) -> float:
         if self.clusters < 2:
             return -math.inf if confidence >= 0.5 else math.inf
-        return self.value - _skewed(t_quantile(confidence, self.clusters - 1), self.skewness) * self.standard_error
+        freedom = self.clusters - 1 if self.freedom is None else self.freedom
+        return self.value - _skewed(t_quantile(confidence, freedom), self.skewness) * self.standard_error
 
 
 def ips(rewards: Numbers, propensity: Numbers, target: Numbers, clusters: Clusters, *, confidence: float = 0.95) -> Estimate:
@@ -233,8 +237,9 @@ def from_influence(
         clusters: how many there are.
         effective_n: see `Estimate`.
         confidence: of the two-sided interval.
-        corrected: for skewness. Right for what rewards of one sign add up to. Wrong for differences: their true skewness is small, and
-            that of a few purchases on either side is noise which leans the way the value errs: nothing would be taken for a gain.
+        corrected: for skewness, and for how few clusters make the error. Right for what rewards of one sign add up to. Wrong for
+            differences: their true skewness is small, and that of a few purchases on either side is noise which leans the way the value
+            errs: nothing would be taken for a gain.
     """
     largest = float(np.abs(influence).max(initial=0.0))
     parts = influence / largest if largest > 0.0 else influence
@@ -242,7 +247,10 @@ def from_influence(
     squares = float(squared.sum())
     error = largest * math.sqrt(squares * clusters / (clusters - 1)) if clusters > 1 else math.inf
     skewness = float(squared @ parts) / squares**1.5 if corrected and squares > 0.0 else 0.0
-    return estimate(value, error, n=n, clusters=clusters, effective_n=effective_n, confidence=confidence, skewness=skewness)
+    freedom = _freedom(squared, squares, clusters) if corrected and squares > 0.0 else None
+    return estimate(
+        value, error, n=n, clusters=clusters, effective_n=effective_n, confidence=confidence, skewness=skewness, freedom=freedom
+    )
 
 
 def difference(first: Estimate, second: Estimate, *, confidence: float = 0.95) -> Estimate:
@@ -258,25 +266,39 @@ def difference(first: Estimate, second: Estimate, *, confidence: float = 0.95) -
 
 
 def estimate(
-    value: float, error: float, *, n: int, clusters: int, effective_n: float, confidence: float, skewness: float = 0.0
+    value: float,
+    error: float,
+    *,
+    n: int,
+    clusters: int,
+    effective_n: float,
+    confidence: float,
+    skewness: float = 0.0,
+    freedom: float | None = None,
 ) -> Estimate:
-    """An estimate with its two-sided interval: Student's with `clusters − 1` degrees of freedom, corrected for its error's skewness.
+    """An estimate with its two-sided interval: Student's with `freedom` or else `clusters − 1` degrees, corrected for its error's skewness.
 
     The correction is Hall's monotone cubic transformation (1992, "On the removal of skewness by transformation", J. R. Statist. Soc. B):
     it removes the first term by which the studentised error departs from a symmetric one. Without skewness it changes nothing.
     """
-    made = Estimate(value, -math.inf, math.inf, error, effective_n, n, clusters, skewness)
+    made = Estimate(value, -math.inf, math.inf, error, effective_n, n, clusters, skewness, freedom)
     tail = 0.5 + confidence / 2.0
     return replace(made, low=made._bound(tail), high=made._bound(1.0 - tail))
 
 
-def t_quantile(probability: float, freedom: int) -> float:
+def t_quantile(probability: float, freedom: float) -> float:
     """Quantile of Student's t: exact for 1 and 2 degrees of freedom, else by Cornish–Fisher (Abramowitz and Stegun 1964, 26.7.5).
+
+    Between 1 and 3 degrees it is interpolated.
 
     Example:
         >>> round(t_quantile(0.975, 30), 3), round(t_quantile(0.975, 10**9), 3)
         (2.042, 1.96)
     """
+    if freedom < 3 and freedom != int(freedom):
+        whole = int(freedom)
+        low, high = t_quantile(probability, whole), t_quantile(probability, whole + 1)
+        return low + (freedom - whole) * (high - low)
     if freedom == 1:
         return math.tan(math.pi * (probability - 0.5))
     if freedom == 2:
@@ -290,6 +312,17 @@ def t_quantile(probability: float, freedom: int) -> float:
         + (3.0 * square**3 + 19.0 * square**2 + 17.0 * square - 15.0) / (384.0 * freedom**3)
         + (79.0 * square**4 + 776.0 * square**3 + 1482.0 * square**2 - 1920.0 * square - 945.0) / (92160.0 * freedom**4)
     )
+
+
+def _freedom(squared: Floats, squares: float, clusters: int) -> float:
+    """Degrees of freedom with which the variance is known: Satterthwaite (1946), its own variance from the parts' kurtosis.
+
+    A few purchases tell the variance no better than so many purchases can, however many clusters bring nothing.
+    """
+    if clusters < 4:
+        return float(clusters - 1)
+    excess = float(squared @ squared) / squares**2 - 1.0 / clusters
+    return min(clusters - 1.0, max(2.0, 2.0 / excess)) if excess > 0.0 else clusters - 1.0
 
 
 def _symmetric(error: float, skewness: float) -> float:
