@@ -284,7 +284,7 @@ def test_intervals_hold_the_truth_where_few_decisions_earn_anything() -> None:
     print(
         f"seed {seed}, {runs} runs, coverage {held / runs}, without the correction {held_symmetric / runs}, lower bound {held_below / runs}"
     )
-    # why: some 7 purchases of the action in question, so few that it errs on the safe side; three standard deviations of 1,000 runs are 0.021
+    # why: some 7 purchases of the action in question, so few that it errs on the safe side; three deviations of 1,000 runs are 0.021
     assert 0.92 <= held / runs <= 0.99
     assert 0.92 <= held_below / runs <= 0.99
     assert held_symmetric < held - 0.04 * runs
