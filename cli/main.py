@@ -18,6 +18,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "import": ("cli.importing", "Take in decisions and outcomes, or events, that were logged elsewhere."),
     "train": ("cli.train", "Start a training by its signed webhook, and follow it."),
     "releases": ("cli.releases", "List releases and where they stand."),
+    "experiments": ("cli.experiments", "Say what every arm earns, what is concluded, and how far along it is."),
+    "plan": ("cli.plan", "Say how long it takes to see a gain, and what it costs."),
     "rollback": ("cli.rollback", "Put the champion before this one, or a named one, back."),
     "withhold": ("cli.withhold", "Show candidates to nobody, as when they are sold out; or again."),
     "explain": ("cli.explain", "Compute a decision again, to the last bit."),

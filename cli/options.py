@@ -1,6 +1,7 @@
 """Kinds of values on the command line."""
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -26,3 +27,38 @@ class Duration(click.ParamType[int]):
 
 
 DURATION = Duration()
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large a gain is: a share of what there is, or as it is."""
+
+    value: float
+    relative: bool
+
+    def of(self, mean: float) -> float:
+        """The gain over a mean.
+
+        Example:
+            >>> Size(0.05, relative=True).of(2.0), Size(0.05, relative=False).of(2.0)
+            (0.1, 0.05)
+        """
+        return self.value * mean if self.relative else self.value
+
+
+class GainSize(click.ParamType[Size]):
+    """A gain such as 5% or 0.02."""
+
+    name = "gain"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Size:
+        """The size of a text."""
+        if isinstance(value, Size):
+            return value
+        found = re.fullmatch(r"\+?(\d+(?:\.\d*)?|\.\d+)(%?)", value.strip())
+        if found is None or float(found[1]) == 0.0:
+            self.fail(f"{value!r} is no gain; say it as 5% of what the champion earns, or as 0.02 of the KPI's unit", param, ctx)
+        return Size(float(found[1]) / 100.0 if found[2] else float(found[1]), bool(found[2]))
+
+
+GAIN = GainSize()

@@ -64,6 +64,36 @@ def course(
     return _figure(canvas, alternative)
 
 
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A value that becomes known: (moment, value, low, high) in order of time, under a name; `kind` is a key of `COLOURS`."""
+
+    name: str
+    points: Sequence[tuple[float, float, float, float]]
+    kind: str = "other"
+
+
+def bands(items: Sequence[Band], labels: tuple[str, str], alternative: str, reference: float = 0.0) -> Figure:
+    """Values over time within their bounds, beside a reference."""
+    canvas, (axes,) = _canvas(3.2)
+    ends = [end for item in items for _, _, low, high in item.points for end in (low, high) if math.isfinite(end)]
+    for item in items:
+        times = [point[0] for point in item.points]
+        axes.plot(
+            times, [point[1] for point in item.points], color=COLOURS[item.kind], linewidth=2, marker="o", markersize=3, label=item.name
+        )
+        # why: an endless bound has no place to be drawn at; the plot's own edge stands for it
+        low = [max(point[2], min(ends, default=0.0)) for point in item.points]
+        high = [min(point[3], max(ends, default=0.0)) for point in item.points]
+        axes.fill_between(times, low, high, color=COLOURS[item.kind], alpha=0.18, linewidth=0)
+    axes.axhline(reference, color=DIM, linewidth=1, linestyle=":")
+    axes.set_xlabel(labels[0])
+    axes.set_ylabel(labels[1])
+    if items:
+        axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=1)
+    return _figure(canvas, alternative)
+
+
 def bars(items: Sequence[tuple[str, float, str]], axis: str, alternative: str) -> Figure:
     """Horizontal bars: name, length, colour key."""
     canvas, (axes,) = _canvas(0.34 * len(items) + 0.8)

@@ -86,7 +86,8 @@ def traffic_of(entities: Entities, early: Entities, days: float, share: float = 
 def plan(traffic: Traffic, gain: float, *, share: float = 0.5, power: float = 0.8, confidence: float = 0.95) -> Planned:
     """What it takes to see a gain.
 
-    The gain's error is `σ · √(1/share + 1/(1 − share)) / √information`; the rest is `information_needed`.
+    The gain's error is `σ · √((1 + gain/mean)²/share + 1/(1 − share)) / √information`, since a gain is taken to multiply rewards, and with
+    them their deviation; the rest is `information_needed`.
 
     Args:
         traffic: what comes in.
@@ -100,7 +101,7 @@ def plan(traffic: Traffic, gain: float, *, share: float = 0.5, power: float = 0.
         >>> 40_000 < small.information < 50_000, small.expected_days < small.days
         (True, True)
     """
-    effect = gain / (traffic.deviation * math.sqrt(1.0 / share + 1.0 / (1.0 - share)))
+    effect = gain / _spread(traffic, gain, share)
     needed = information_needed(effect, power=power, confidence=confidence)
     chance, expected = shipped_by(effect, needed, confidence)
     normal = NormalDist()
@@ -118,7 +119,11 @@ def visible_gain(traffic: Traffic, days: float, *, share: float = 0.5, power: fl
             low = middle
         else:
             high = middle
-    return high / math.sqrt(information) * traffic.deviation * math.sqrt(1.0 / share + 1.0 / (1.0 - share))
+    effect = high / math.sqrt(information)
+    gain = effect * _spread(traffic, 0.0, share)
+    for _ in range(100):
+        gain = effect * _spread(traffic, gain, share)
+    return gain
 
 
 def information_needed(effect: float, *, power: float = 0.8, confidence: float = 0.95) -> float:
@@ -182,6 +187,12 @@ def shipped_by(effect: float, information: float, confidence: float, looks: int 
         density[[0, -1]] *= 0.5
         points = following
     return shipped, expected + information * float(density.sum())
+
+
+def _spread(traffic: Traffic, gain: float, share: float) -> float:
+    """The standard deviation of the gain's error at an information of 1."""
+    grown = 1.0 + gain / traffic.mean if traffic.mean > 0.0 else 1.0
+    return traffic.deviation * math.sqrt(grown**2 / share + 1.0 / (1.0 - share))
 
 
 def _above(bounds: Floats) -> Floats:

@@ -9,7 +9,7 @@ analysis incorporating covariate information").
 import math
 from dataclasses import dataclass
 
-TIGHTEST_AT = 5_000.0
+TIGHTEST_AT = 25_000.0
 """Information, in independent decisions, at which bounds are tightest. They hold whatever it is, and it matters little: from a third to ten
 times as much they are at most a tenth wider, counted in standard errors."""
 
@@ -33,7 +33,7 @@ def width(information: float, confidence: float) -> float:
         confidence: one-sided, above ½.
 
     Example:
-        >>> round(width(5_000, 0.95), 2), round(width(50_000, 0.95), 2)
+        >>> round(width(25_000, 0.95), 2), round(width(250_000, 0.95), 2)
         (2.78, 2.99)
     """
     if information <= 0.0:
@@ -54,7 +54,7 @@ def bounds(value: float, standard_error: float, information: float, confidence: 
     """Two-sided bounds around an estimate, by each side's `width`; without end before there is anything to go by.
 
     Example:
-        >>> bounds(1.0, 0.1, 5_000, 0.9)
+        >>> bounds(1.0, 0.1, 25_000, 0.9)
         Bounds(low=0.722..., high=1.277...)
     """
     error = standard_error * width(information, 0.5 + confidence / 2.0) if math.isfinite(standard_error) else math.inf

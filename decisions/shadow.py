@@ -65,13 +65,15 @@ def shadow_value(rewards: pl.DataFrame, scores: pl.DataFrame) -> ShadowValue | N
     shown = target[np.arange(rows.height), action]
     half = np.random.default_rng(0).integers(0, 2, int(entity.max()) + 1)[entity]
     q = np.stack([_means(action[half != part], reward[half != part], len(names)) for part in (0, 1)])[half]
-    terms = doubly_robust_terms(reward, propensity, shown, q[np.arange(rows.height), action], (target * q).sum(axis=1))
+    expected = q[np.arange(rows.height), action]
+    terms = doubly_robust_terms(reward, propensity, shown, expected, (target * q).sum(axis=1))
+    champion = doubly_robust_terms(reward, propensity, propensity, expected, (logged * q).sum(axis=1))
     weights = importance_weights(propensity, shown)
     return ShadowValue(
         decisions=rows.height,
         dr=mean(terms, entity, weights=weights, corrected=True),
         snips=snips(reward, propensity, shown, entity) if shown.any() else None,
-        gain=mean(terms - reward, entity, weights=weights),
+        gain=mean(terms - champion, entity, weights=weights),
         covered=float((target * (logged > 0.0)).sum() / target.sum()),
         largest_weight=float(weights.max()),
     )

@@ -133,6 +133,18 @@ def conclude_all(
     return tuple(concluded)
 
 
+def entities_of(rewards: pl.DataFrame, scale: int, covariates: tuple[pl.DataFrame, Floats] | None = None) -> Entities:
+    """The entities of matured decisions of one arm, in the unit that people read.
+
+    Args:
+        rewards: with `entity_id` and `reward`.
+        scale: rewards that make one of what people read.
+        covariates: see `decisions.covariates`; of all entities, or None.
+    """
+    totals = _totals(rewards.with_columns(arm=pl.lit("")), [])
+    return _entities(totals, "reward", scale, covariates)
+
+
 def weight(conclusion: Conclusion) -> tuple[int, float]:
     """What sorts conclusions by how much they count: to promote, the most gainful first, before to end, before to wait."""
     order = ("promote", "refuse", "retire", "wait")

@@ -23,7 +23,7 @@ from features.definitions import FeatureSet
 from releases.bundle import read_bundle
 from releases.ledger import Ledger
 from storage.tables import Tables
-from training.comparison import Conclusion, History, compare, conclude_all, span_of
+from training.comparison import Conclusion, History, compare, conclude_all, entities_of, span_of
 from use_cases.definition import UseCase
 
 _COLUMNS = (
@@ -207,7 +207,7 @@ def _state(sources: Sources, plan: TrafficPlan, since_us: int, history: History)
         (pl.col("arm") == CONTROL)
         | pl.any_horizontal((pl.col("arm") == arm) & (pl.col("release_id") == release) for arm, release in releases.items())
     )
-    parts = {str(arm): _entities(rows, use_case.reward_scale) for (arm,), rows in rewards.partition_by("arm", as_dict=True).items()}
+    parts = {str(arm): entities_of(rows, use_case.reward_scale) for (arm,), rows in rewards.partition_by("arm", as_dict=True).items()}
     control = parts.get(CONTROL)
     states = [_arm(sources, CONTROL, plan.champion.release_id, plan.control_share, parts, None)] if plan.control_share else []
     for arm in plan.arms:
@@ -251,13 +251,6 @@ def _shadow(sources: Sources, release_id: str, rewards: pl.DataFrame, control: E
         apart = difference(found.dr, ratio(control.sums, control.sizes, np.arange(len(control))))
         above = Figure(apart.value, apart.low, apart.high)
     return ShadowState(release_id, found, above, _forecast(sources, release_id))
-
-
-def _entities(rewards: pl.DataFrame, scale: int) -> Entities:
-    reward = pl.col("reward").cast(pl.Float64) / scale
-    totals = rewards.group_by("entity_id").agg(reward.sum(), (reward**2).sum().alias("squares"), pl.len().alias("decisions"))
-    totals = totals.sort("entity_id")
-    return Entities(totals["reward"].to_numpy(), totals["decisions"].cast(pl.Float64).to_numpy(), totals["squares"].to_numpy())
 
 
 def _forecast(sources: Sources, release_id: str) -> Figure | None:
