@@ -15,10 +15,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from contracts.clock import DAY_US, HOUR_US, Clock
-from contracts.metrics import METRICS, SIZES, Source
+from contracts.metrics import BOUNDS, METRICS, SIZES, VERDICTS, Source
 from monitoring.exporter import InstallationCollector, registry
 from monitoring.measure import measure
-from monitoring.measures import StateMeasure, write, write_states
+from monitoring.measures import ExperimentMeasure, Interval, ShadowMeasure, StateMeasure, write, write_states
 from monitoring.services import services_up
 from releases.inbox import Inbox
 from releases.ledger import Act, Ledger
@@ -85,6 +85,30 @@ def test_measurements_ledger_inbox_and_services_are_shown(
     assert value("skew_rows", use_case="shop", result="differing") == 0.0
     assert value("table_age_seconds", use_case="shop", table="decisions") == 3_600.0
     assert (value("monitor_age_seconds") or -1.0) >= 0.0
+
+
+def test_live_comparisons_and_the_shadow_are_shown(scrape: CollectorRegistry, layout: Layout, shop: UseCase, ledger: Ledger) -> None:
+    compared = ExperimentMeasure(
+        "challenger", "r-2", Interval(0.5, 0.1, 0.9), "ship", "it earns more", 0.4, 0.7, {"decisions": "held", "none": "breached"}
+    )
+    layout.root.mkdir(exist_ok=True)
+    measured = measure(layout, {"shop": shop}, ledger, NOW)
+    shown = msgspec.structs.replace(
+        measured.use_cases["shop"], experiments=(compared,), shadow=ShadowMeasure("r-3", Interval(-1.0, -2.0, None), 0.8)
+    )
+    write(layout, msgspec.structs.replace(measured, use_cases={"shop": shown}))
+
+    def value(name: str, **labels: str) -> float | None:
+        return scrape.get_sample_value(f"offerloop_{name}", {"use_case": "shop", **labels})
+
+    bounds = [value("experiment_gain", arm="challenger", release_id="r-2", bound=bound) for bound in BOUNDS]
+    assert bounds == [0.5, 0.1, 0.9]
+    verdicts = {verdict: value("experiment_verdict", arm="challenger", verdict=verdict) for verdict in VERDICTS}
+    assert verdicts == {"ship": 1.0, "stop": 0.0, "keep running": 0.0}
+    assert (value("experiment_progress", arm="challenger"), value("sample_ratio_probability", arm="challenger")) == (0.7, 0.4)
+    assert [value("guard_rail", arm="challenger", metric=metric) for metric in ("decisions", "none")] == [1.0, -1.0]
+    assert value("shadow_gain", release_id="r-3", bound="low") == -2.0
+    assert math.isnan(value("shadow_gain", release_id="r-3", bound="high") or 0.0)
 
 
 def test_what_runs_is_what_a_living_supervisor_says(layout: Layout) -> None:
