@@ -19,6 +19,7 @@ MEASURED: Mapping[str, str] = {
     "P14": "bench.start",
     "Q2": "bench.coverage",
     "Q3": "bench.hillstrom",
+    "Q5": "bench.open_bandit",
     "Q4": "bench.a_a",
 }
 """The rows that can be measured, each by the function `measure` of a module."""

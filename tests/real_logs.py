@@ -12,12 +12,6 @@ from use_cases.email_promotion import hillstrom
 DATA = Path(__file__).parents[2] / "shared" / "data"
 """Beside the repository, where it is there at all."""
 
-if not DATA.exists():
-    # why: a worktree of it lies elsewhere
-    common = Path(__file__).parents[1] / ".git"
-    if common.is_file():
-        DATA = Path(common.read_text().split(":", 1)[1].strip()).parents[3] / "shared" / "data"
-
 HILLSTROM = DATA / "hillstrom.csv"
 OPEN_BANDIT = DATA / "open_bandit_small.zip"
 
