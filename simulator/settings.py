@@ -37,7 +37,7 @@ class WorldSettings:
     sessions: float = 1.8
     matches: float = 2.2
     organic: float = 0.02
-    uplift: float = 0.057
+    uplift: float = 0.048
     liking_next: float = 0.14
     liking_rest: float = 0.05
     liking_sigma: float = 0.12

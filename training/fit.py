@@ -64,7 +64,7 @@ def fit(training_set: TrainingSet, rows: Bools, learner: Learner, *, seed: int) 
     action, rewards = training_set.action[used], training_set.reward[used]
     refunds = rewards.clip(max=0.0).sum()
     skewed = -refunds <= MOST_NEGATIVE * rewards.clip(min=0.0).sum()
-    labels = labels_of(rewards, action, len(columns.values)) if skewed else rewards
+    labels = labels_of(rewards, action, len(columns.values), learner) if skewed else rewards
     # why: in units of a mean reward, leaf minimum and regularisation count purchases, whatever the currency
     unit = float(np.abs(labels[labels != 0.0]).mean()) if labels.any() else 1.0
     data = lgb.Dataset(
@@ -80,10 +80,10 @@ def fit(training_set: TrainingSet, rows: Bools, learner: Learner, *, seed: int) 
     return Model(_in_unit(booster, unit, additive=not skewed), columns)
 
 
-def labels_of(rewards: Floats, actions: Ints, candidates: int) -> Floats:
-    """(n,) what a model is fitted to: rewards with expected sizes, refunds as nothing."""
+def labels_of(rewards: Floats, actions: Ints, candidates: int, learner: Learner) -> Floats:
+    """(n,) what a model is fitted to: rewards with the sizes that the learner asks for, refunds as nothing."""
     earned = rewards.clip(min=0.0)
-    return smoothed(earned, actions, expected_sizes(earned, actions, candidates))
+    return smoothed(earned, actions, expected_sizes(earned, actions, candidates)) if learner.sizes == "expected" else earned
 
 
 def predict(model: Model, features: Floats, eligible: Bools) -> Floats:
@@ -113,7 +113,7 @@ def best_single(training_set: TrainingSet, rows: Bools, learner: Learner, *, see
     used = rows & (training_set.action >= 0) & training_set.randomised
     width = training_set.eligible.shape[1]
     action, rewards = training_set.action[used], training_set.reward[used]
-    labels = labels_of(rewards, action, width) + rewards.clip(max=0.0)
+    labels = labels_of(rewards, action, width, learner) + rewards.clip(max=0.0)
     usual = _usual(training_set, used, labels, learner, seed)
     weights = 1.0 / training_set.propensity[used]
     shown = np.bincount(action, weights, minlength=width)

@@ -60,10 +60,24 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Learner:
-    """How the revenue model is fitted: LightGBM parameters over the defaults, and rounds of boosting."""
+    """How the revenue model is fitted.
+
+    Attributes:
+        rounds: of boosting.
+        params: LightGBM parameters over the defaults.
+        sizes: `expected`: a reward counts as what one of its candidate usually is, so that a few large ones do not decide (few rewards);
+            `as_earned`: it counts as it is, so that who spends more is learned as well (many).
+        half_life_us: age at which a decision weighs half as much as the newest; none weighs all alike.
+        most_weight: a decision weighs 1 / its probability, at most so many times the mean; 1 weighs all alike.
+        trials: of hyper-parameters, drawn by the seed; 0 takes what is given here.
+    """
 
     rounds: int = 150
     params: Mapping[str, float | int | str] = field(default_factory=dict)
+    sizes: Literal["expected", "as_earned"] = "expected"
+    half_life_us: int | None = None
+    most_weight: float = 1.0
+    trials: int = 0
 
 
 @dataclass(frozen=True)
