@@ -1,16 +1,19 @@
 """What a policy would earn, judged on entities that its model has not seen: cross-fitted off-policy evaluation."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from decisions.matrix import Floats
 from decisions.policies import PolicySpec, build_policy, probability_matrix
 from decisions.value import Estimate, ratio
 from training.cross_fit import cross_fit
 from training.dataset import Bools, TrainingSet
 from training.fit import fit, predict
 from training.personal import Personal, compare
+from training.rollout import cooled_share, rules_allow
+from training.scrutiny import Leak, leaks
 from training.split import later
 from training.terms import Value, gain_over, paired, periods_of, terms_of, value_of
 
@@ -35,6 +38,11 @@ class Evaluation:
         personal: see there.
         forward: gain over the baseline in the later part, by a model of the earlier part; none for data without time.
         compared_with: what stood for control and for the champion, in words.
+        policy: the learned policy's spec, with what depends on the data.
+        cooled: by policy: what is left of its value once its own choices cool down, see `training.rollout`; counted in all values and gains.
+        calibration: earned by what was shown, over what models of other entities expected of it.
+        slices: gain over control of the learned policy by slice, their intervals right for all at once.
+        leaks: features that cannot have been known at the decision.
     """
 
     rows: int
@@ -48,6 +56,11 @@ class Evaluation:
     personal: Personal
     forward: Estimate | None
     compared_with: Mapping[str, str]
+    policy: PolicySpec
+    cooled: Mapping[str, float]
+    calibration: Estimate
+    slices: Mapping[str, Estimate]
+    leaks: tuple[Leak, ...]
 
 
 def evaluate(training_set: TrainingSet, *, champion: str | None, seed: int, threads: int) -> Evaluation:
@@ -60,10 +73,11 @@ def evaluate(training_set: TrainingSet, *, champion: str | None, seed: int, thre
         threads: models fitted side by side.
     """
     use_case = training_set.use_case
-    fitted = cross_fit(training_set, seed=seed, threads=threads)
+    allowed = rules_allow(training_set)
+    fitted = cross_fit(training_set, allowed, seed=seed, threads=threads)
     use = training_set.randomised
-    policy = build_policy(use_case.learned_policy, use_case.catalogue)
-    always = build_policy(PolicySpec("greedy"), use_case.catalogue)
+    spec = trained_policy(training_set, fitted.q)
+    policy, always = (build_policy(made, use_case.catalogue) for made in (spec, PolicySpec("greedy")))
     baseline = np.zeros(training_set.eligible.shape)
     baseline[:, use_case.catalogue.index[use_case.baseline]] = 1.0
     probabilities = {
@@ -72,10 +86,21 @@ def evaluate(training_set: TrainingSet, *, champion: str | None, seed: int, thre
         BASELINE: probability_matrix(always, baseline, training_set.eligible),
     }
     terms = {name: terms_of(training_set, fitted.q, matrix, use) for name, matrix in probabilities.items()}
+    scores = {LEARNED: fitted.q, SINGLE: np.where(allowed, fitted.table, -np.inf)}
+    cooled = {
+        name: cooled_share(training_set, policy, own, fitted.q, allowed, terms[name].q_target, seed=seed) for name, own in scores.items()
+    }
+    terms |= {name: replace(terms[name], terms=terms[name].terms * share) for name, share in cooled.items()}
     period = periods_of(training_set)
     controls, control_words = _control(training_set)
     champions, champion_words = _champion(training_set, champion)
-    released = (LEARNED, SINGLE)
+
+    def over_control(name: str, rows: Bools) -> Estimate:
+        if controls.any():
+            return gain_over(training_set, terms[name], controls, period, rows)
+        return paired(training_set, terms[name], terms[BASELINE], probabilities[name] - probabilities[BASELINE], use, rows)
+
+    everybody = np.ones(len(training_set), dtype=np.bool_)
     return Evaluation(
         rows=len(training_set),
         randomised=int(use.sum()),
@@ -83,17 +108,48 @@ def evaluate(training_set: TrainingSet, *, champion: str | None, seed: int, thre
         values={name: value_of(training_set, part, use) for name, part in terms.items()},
         logged=ratio(training_set.reward[use], None, training_set.entity[use], corrected=True),
         control=ratio(training_set.reward[controls], None, training_set.entity[controls], corrected=True) if controls.any() else None,
-        gain_over_control={
-            name: gain_over(training_set, terms[name], controls, period)
-            if controls.any()
-            else paired(training_set, terms[name], terms[BASELINE], probabilities[name] - probabilities[BASELINE], use)
-            for name in released
-        },
-        gain_over_champion={name: gain_over(training_set, terms[name], champions, period) for name in released},
+        gain_over_control={name: over_control(name, everybody) for name in scores},
+        gain_over_champion={name: gain_over(training_set, terms[name], champions, period) for name in scores},
         personal=compare(training_set, fitted, terms[LEARNED], terms[SINGLE], probabilities[LEARNED] - probabilities[SINGLE]),
-        forward=_forward(training_set, seed) if use_case.split == "time" else None,
+        forward=_forward(training_set, spec, seed) if use_case.split == "time" else None,
         compared_with={"control": control_words, "champion": champion_words},
+        policy=spec,
+        cooled=cooled,
+        calibration=_calibration(training_set, fitted.q, use),
+        slices={name: over_control(LEARNED, rows) for name, rows in slices_of(training_set).items()},
+        leaks=leaks(training_set),
     )
+
+
+def trained_policy(training_set: TrainingSet, q: Floats) -> PolicySpec:
+    """The use case's learned policy with what depends on the data: how much of it there is, of which candidates, and what a score is."""
+    use_case, eligible = training_set.use_case, training_set.eligible
+    shown = np.bincount(training_set.action[training_set.action >= 0], minlength=eligible.shape[1])
+    return use_case.learned_policy.trained(
+        rows=len(training_set),
+        candidates=eligible.shape[1],
+        scale=float(q[eligible].mean()),
+        seen={name: int(shown[place]) for name, place in use_case.catalogue.index.items()},
+    )
+
+
+def slices_of(training_set: TrainingSet) -> Mapping[str, Bools]:
+    """(n,) rows of each slice that the gate looks at, by `feature=category`; of those with enough rows to say anything."""
+    feature_set = training_set.use_case.feature_set
+    found = {}
+    for name in training_set.use_case.gate.slices:
+        column = training_set.features[:, feature_set.names.index(name)]
+        for code, category in enumerate(feature_set.categories[name]):
+            rows = np.asarray(column == code, dtype=np.bool_)
+            if (rows & training_set.randomised).sum() >= LEAST_COMPARED:
+                found[f"{name}={category}"] = rows
+    return found
+
+
+def _calibration(training_set: TrainingSet, q: Floats, use: Bools) -> Estimate:
+    known = use & (training_set.action >= 0)
+    expected = q[np.flatnonzero(known), training_set.action[known]]
+    return ratio(training_set.reward[known], expected, training_set.entity[known])
 
 
 def _control(training_set: TrainingSet) -> tuple[Bools, str]:
@@ -110,7 +166,7 @@ def _champion(training_set: TrainingSet, champion: str | None) -> tuple[Bools, s
     return training_set.randomised, f"{int(training_set.randomised.sum())} randomised decisions as they were logged"
 
 
-def _forward(training_set: TrainingSet, seed: int) -> Estimate | None:
+def _forward(training_set: TrainingSet, spec: PolicySpec, seed: int) -> Estimate | None:
     """Gain over the baseline of the later quarter's decisions, by a model that knows only the earlier ones."""
     use_case = training_set.use_case
     out = later(training_set, 0.25)
@@ -120,7 +176,7 @@ def _forward(training_set: TrainingSet, seed: int) -> Estimate | None:
     model = fit(training_set, ~out, use_case.learner, seed=seed)
     q = np.full(training_set.eligible.shape, -np.inf)
     q[out] = predict(model, training_set.features[out], training_set.eligible[out])
-    learned = probability_matrix(build_policy(use_case.learned_policy, use_case.catalogue), q, training_set.eligible)
+    learned = probability_matrix(build_policy(spec, use_case.catalogue), q, training_set.eligible)
     baseline = np.zeros_like(learned)
     baseline[:, use_case.catalogue.index[use_case.baseline]] = 1.0
     plain = probability_matrix(build_policy(PolicySpec("greedy"), use_case.catalogue), baseline, training_set.eligible)

@@ -69,6 +69,9 @@ def judge(evaluation: Evaluation, skew: SkewReport, use_case: UseCase) -> Verdic
             value.effective_n >= gate.min_effective,
             f"they say as much as {value.effective_n:.0f} unweighted ones; {gate.min_effective:.0f} are needed",
         ),
+        Check("leaks", not evaluation.leaks, _leak_words(evaluation)),
+        Check("calibration", *_calibrated(evaluation, use_case)),
+        Check("slices", *_slices(evaluation, use_case)),
         Check("skew", skew.share <= gate.max_skew, _skew_words(skew, gate.max_skew)),
         Check(
             "control",
@@ -100,6 +103,38 @@ def judge(evaluation: Evaluation, skew: SkewReport, use_case: UseCase) -> Verdic
     step: Literal["champion", "challenger", "refused"]
     step = "refused" if refused else "champion" if all(check.passed for check in checks) else "challenger"
     return Verdict(choice, step, tuple(checks), value)
+
+
+def _leak_words(evaluation: Evaluation) -> str:
+    if not evaluation.leaks:
+        return "no feature knows what was drawn or what was earned before it happened"
+    told = "; ".join(
+        f"{leak.feature} differs by {abs(leak.z):.1f} standard errors where {leak.candidate} was drawn,"
+        f" and ranks rewarded decisions above others with probability {leak.auc:.2f}"
+        for leak in evaluation.leaks
+    )
+    return f"features that cannot have been known at the decision: {told}. Have them computed as of the decision"
+
+
+def _calibrated(evaluation: Evaluation, use_case: UseCase) -> tuple[bool, str]:
+    """Whether what was earned is, within its interval, about what models of other entities expected."""
+    found, most = evaluation.calibration, 1.0 + use_case.gate.max_miscalibration
+    told = f"what was shown earned {found.value:.0%} [{found.low:.0%}, {found.high:.0%}] of what the model expected of it"
+    return found.low <= most and found.high >= 1.0 / most, f"{told}; it must not clearly lie outside {1.0 / most:.0%} to {most:.0%}"
+
+
+def _slices(evaluation: Evaluation, use_case: UseCase) -> tuple[bool, str]:
+    """Whether no slice clearly loses more than it may, all of them looked at together (Bonferroni)."""
+    gate, say, found = use_case.gate, _money(use_case), evaluation.slices
+    if not found:
+        return True, "no slices to look at"
+    usual = evaluation.control.value if evaluation.control is not None else evaluation.values["baseline"].dr.value
+    allowed = -gate.max_slice_loss * abs(usual)
+    sure = 1.0 - (1.0 - gate.confidence) / len(found)
+    losing = {name: gain for name, gain in found.items() if 1.0 - gain.confidence_above(allowed) >= sure}
+    name = min(losing or found, key=lambda name: found[name].value)
+    worst = f"the worst is {name} with a gain over control of {say(found[name])}"
+    return not losing, f"{len(found)} slices, {len(losing)} of which clearly lose more than {say(-allowed)}; {worst}"
 
 
 def _why(evaluation: Evaluation, sure: float, use_case: UseCase) -> str:

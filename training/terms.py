@@ -90,12 +90,22 @@ def periods_of(training_set: TrainingSet) -> Ints:
     return np.searchsorted(edges, decided_at, side="right").astype(np.int64)
 
 
-def gain_over(training_set: TrainingSet, terms: Terms, reference: Bools, period: Ints) -> Estimate:
-    """Value of a policy minus mean reward of reference rows, each period weighing alike in both; periods without both do not count."""
+def gain_over(training_set: TrainingSet, terms: Terms, reference: Bools, period: Ints, rows: Bools | None = None) -> Estimate:
+    """Value of a policy minus mean reward of reference rows, each period weighing alike in both; periods without both do not count.
+
+    Args:
+        training_set: the data.
+        terms: of the policy, on its randomised rows.
+        reference: (n,) rows whose mean reward it is compared with.
+        period: (n,) see `periods_of`.
+        rows: (n,) which rows count at all; by default all of them.
+    """
     use = training_set.randomised
     n = len(training_set)
     precision, values = np.zeros(n), np.zeros(n)
     precision[use], values[use] = _precision(training_set, terms.variance, use), terms.terms
+    if rows is not None:
+        precision, reference = precision * rows, reference & rows
     mass = np.bincount(period, precision, minlength=PERIODS)
     there = np.bincount(period[reference], minlength=PERIODS)
     precision *= there[period] > 0
@@ -126,7 +136,19 @@ def contrast(first: Floats, first_weights: Floats, second: Floats, second_weight
     return from_influence(means[0] - means[1], by_entity, n=int(used.sum()), clusters=groups, effective_n=effective)
 
 
-def paired(training_set: TrainingSet, first: Terms, second: Terms, difference: Floats, use: Bools) -> Estimate:
-    """Value of a policy minus that of another on the same rows; `difference` is that of their (n, K) probabilities."""
+def paired(training_set: TrainingSet, first: Terms, second: Terms, difference: Floats, use: Bools, rows: Bools | None = None) -> Estimate:
+    """Value of a policy minus that of another on the same rows.
+
+    Args:
+        training_set: the data.
+        first: the one. `second`: the other, both on the rows of `use`.
+        second: see there.
+        difference: (n, K) of their probabilities.
+        use: (n,) randomised rows.
+        rows: (n,) which of them count; by default all.
+    """
     precision = _precision(training_set, _variance(training_set, difference[use], use), use)
-    return ratio(precision * (first.terms - second.terms), precision, training_set.entity[use])
+    gain, entity = first.terms - second.terms, training_set.entity[use]
+    if rows is not None:
+        precision, gain, entity = precision[rows[use]], gain[rows[use]], entity[rows[use]]
+    return ratio(precision * gain, precision, entity)

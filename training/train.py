@@ -100,13 +100,13 @@ def train_on(
         table = best_single(training_set, everything, use_case.learner, seed=seed)
         kind, files = "table", {TABLE_FILE: encode_table(dict(zip(use_case.catalogue.index, table.tolist(), strict=True)))}
         some, scores = np.arange(1), np.where(training_set.eligible[:1], table, -np.inf)
-    runtime = runtime_of(use_case, kind, files, use_case.learned_policy)
+    runtime = runtime_of(use_case, kind, files, evaluation.policy)
     _check_parity(runtime, training_set.features[some], training_set.eligible[some], scores)
     parts = _parts(
         use_case,
         kind,
         files,
-        use_case.learned_policy,
+        evaluation.policy,
         settings=_settings(use_case, seed),
         metrics=plain(evaluation),
         gate={"accepted": verdict.accepted, **plain(verdict)},

@@ -48,6 +48,10 @@ class Gate:
         confidence: one-sided confidence of those bounds.
         personalise_confidence: how sure it must be that personalising beats the best single candidate; else that one is released.
         max_skew: share of rows whose logged features may differ from their recomputation.
+        max_miscalibration: by how much, as a share, what was earned may clearly differ from what the model expected of it.
+        slices: categorical features by which the gain over control is looked at; `max_slice_loss`: what a slice may lose at most, as a
+            share of what control earns: one that clearly loses more stops the candidate.
+        too_good: probability with which a feature alone may rank rewarded decisions above others; beyond it, it is held for a leak.
     """
 
     min_rows: int = 2_000
@@ -56,6 +60,10 @@ class Gate:
     confidence: float = 0.95
     personalise_confidence: float = 0.9
     max_skew: float = 0.0
+    max_miscalibration: float = 0.25
+    slices: tuple[str, ...] = ()
+    max_slice_loss: float = 0.05
+    too_good: float = 0.95
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ USE_CASE = UseCase(
     feature_set=features.build(),
     catalogue=catalogue.build(),
     start_policy=PolicySpec("uniform"),
-    learned_policy=PolicySpec("epsilon_greedy", epsilon=0.1),
+    learned_policy=PolicySpec("inverse_gap", epsilon=0.03, gamma_scale=1.0),
     outcome_window_us=4 * HOUR_US,
     ttl_us=30 * MINUTE_US,
     control_share=0.13,
-    learner=Learner(rounds=120),
-    gate=Gate(),
+    learner=Learner(rounds=120, params={"objective": "tweedie", "min_sum_hessian_in_leaf": 100.0}, sizes="as_earned"),
+    gate=Gate(slices=("country", "platform")),
 )
