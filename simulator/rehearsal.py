@@ -41,7 +41,6 @@ class Played:
     Attributes:
         rows: `decision_id, entity_id, decided_at, arm, release_id, source, propensity, reward`.
         expected: (n, K) what each candidate would truly have earned, in dollars: known to nobody but the simulator.
-        possible: (n, K) which the simulator holds eligible.
     """
 
     rows: pl.DataFrame
@@ -99,6 +98,11 @@ class Rehearsal:
         while len(self._decided) < until:
             self.now_us += STEP_US
             self._tick()
+
+    @property
+    def decided(self) -> int:
+        """Decisions made so far."""
+        return len(self._decided)
 
     def played(self) -> Played:
         """Everything decided so far. The newest rewards are those of purchases still to come."""

@@ -39,7 +39,7 @@ class Evaluation:
         forward: gain over the baseline in the later part, by a model of the earlier part; none for data without time.
         compared_with: what stood for control and for the champion, in words.
         policy: the learned policy's spec, with what depends on the data.
-        cooled: by policy: what is left of its value once its own choices cool down, see `training.rollout`; counted in all values and gains.
+        cooled: by policy: the share of its value that its own cool-downs leave, see `training.rollout`; counted in doubly robust values.
         calibration: earned by what was shown, over what models of other entities expected of it.
         slices: gain over control of the learned policy by slice, their intervals right for all at once.
         leaks: features that cannot have been known at the decision.
@@ -174,7 +174,7 @@ def _forward(training_set: TrainingSet, spec: PolicySpec, seed: int) -> Estimate
     if not use.any() or out.all():
         return None
     model = fit(training_set, ~out, use_case.learner, seed=seed)
-    q = np.full(training_set.eligible.shape, -np.inf)
+    q = np.zeros(training_set.eligible.shape)
     q[out] = predict(model, training_set.features[out], training_set.eligible[out])
     learned = probability_matrix(build_policy(spec, use_case.catalogue), q, training_set.eligible)
     baseline = np.zeros_like(learned)

@@ -1,10 +1,11 @@
 """The gate: may a candidate go on, which one, and why; in words and numbers."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from decisions.value import Estimate
+from decisions.value import Estimate, estimate
 from features.skew import SkewReport
 from training.evaluate import LEARNED, Evaluation
 from use_cases.definition import UseCase
@@ -102,7 +103,23 @@ def judge(evaluation: Evaluation, skew: SkewReport, use_case: UseCase) -> Verdic
     refused = any(check.needed and not check.passed for check in checks)
     step: Literal["champion", "challenger", "refused"]
     step = "refused" if refused else "champion" if all(check.passed for check in checks) else "challenger"
-    return Verdict(choice, step, tuple(checks), value)
+    return Verdict(choice, step, tuple(checks), _forecast(value, gate.drift))
+
+
+def _forecast(value: Estimate, drift: float) -> Estimate:
+    """The value with the interval of what will be seen of it: what it is now, and how much earnings move by themselves."""
+    if drift == 0.0:
+        return value
+    error = math.hypot(value.standard_error, drift * value.value)
+    return estimate(
+        value.value,
+        error,
+        n=value.n,
+        clusters=value.clusters,
+        effective_n=value.effective_n,
+        confidence=0.95,
+        skewness=value.skewness * (value.standard_error / error) ** 3,
+    )
 
 
 def _leak_words(evaluation: Evaluation) -> str:

@@ -151,7 +151,7 @@ def runtime_of(use_case: UseCase, kind: str, files: Mapping[str, bytes], policy:
 
 
 def plain(content: Any) -> Any:
-    """A dataclass, with all it holds, as JSON-like content; what is not finite as null."""
+    """A dataclass or struct, with all it holds, as JSON-like content; what is not finite as null."""
     match content:
         case float():
             return content if math.isfinite(content) else None
@@ -161,6 +161,8 @@ def plain(content: Any) -> Any:
             return [plain(value) for value in content]
         case None | bool() | int() | str():
             return content
+        case msgspec.Struct():
+            return plain(msgspec.to_builtins(content))
         case _:
             return plain(asdict(content))
 

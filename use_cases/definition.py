@@ -51,6 +51,8 @@ class Gate:
         max_miscalibration: by how much, as a share, what was earned may clearly differ from what the model expected of it.
         slices: categorical features by which the gain over control is looked at; `max_slice_loss`: what a slice may lose at most, as a
             share of what control earns: one that clearly loses more stops the candidate.
+        drift: by how much, as a share and one standard deviation, what a policy earns moves by itself in the time that its forecast is held
+            against, as by season and tastes; it widens the forecast's interval. Past forecasts beside what came tell.
         too_good: probability with which a feature alone may rank rewarded decisions above others; beyond it, it is held for a leak.
     """
 
@@ -63,6 +65,7 @@ class Gate:
     max_miscalibration: float = 0.25
     slices: tuple[str, ...] = ()
     max_slice_loss: float = 0.05
+    drift: float = 0.1
     too_good: float = 0.95
 
 

@@ -17,7 +17,7 @@ MEAN_PURCHASE = float(np.exp(2.0 + 0.125))
 
 def test_no_row_is_judged_by_a_model_that_saw_its_entity(made: Made) -> None:
     training_set = made(1_200)
-    fitted = cross_fit(training_set, seed=1, threads=2)
+    fitted = cross_fit(training_set, training_set.eligible, seed=1, threads=2)
     folds_of_entity = pl.DataFrame({"entity": training_set.entity, "fold": fitted.fold}).group_by("entity").agg(pl.col("fold").n_unique())
     assert folds_of_entity["fold"].max() == 1
     assert np.isfinite(fitted.q).all()
@@ -25,7 +25,7 @@ def test_no_row_is_judged_by_a_model_that_saw_its_entity(made: Made) -> None:
 
 def test_side_by_side_or_one_by_one_gives_the_same(made: Made) -> None:
     training_set = made(1_200)
-    one, two = (cross_fit(training_set, seed=1, threads=threads) for threads in (1, 2))
+    one, two = (cross_fit(training_set, training_set.eligible, seed=1, threads=threads) for threads in (1, 2))
     assert (one.q == two.q).all() and (one.table == two.table).all()
 
 

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 
+from decisions.policies import PolicySpec
 from decisions.value import Estimate, estimate
 from features.skew import SkewReport
 from tests.training.conftest import SHOP
 from training.evaluate import Evaluation
 from training.gate import judge
 from training.personal import Personal
+from training.scrutiny import Leak
 from training.terms import Value
 from use_cases.definition import Gate
 
@@ -37,6 +39,11 @@ GOOD = Evaluation(
     personal=Personal(about(0.1), about(0.1), about(1.0)),
     forward=about(0.3),
     compared_with={"control": "200 decisions of the control group", "champion": "1500 decisions of release r-1"},
+    policy=PolicySpec("epsilon_greedy", 0.1),
+    cooled={"learned": 1.0, "best_single": 1.0},
+    calibration=about(1.0),
+    slices={"country=DE": about(0.2), "country=US": about(0.0)},
+    leaks=(),
 )
 NOTHING_PERSONAL = Personal(about(0.0), about(-0.01), about(0.0))
 
@@ -44,14 +51,14 @@ NOTHING_PERSONAL = Personal(about(0.0), about(-0.01), about(0.0))
 def test_a_clear_gain_makes_a_champion_and_its_value_is_the_forecast() -> None:
     verdict = judge(GOOD, CLEAN, SHOP)
     assert (verdict.step, verdict.choice, verdict.accepted) == ("champion", "learned", True)
-    assert verdict.forecast == GOOD.values["learned"].dr
+    assert verdict.forecast.value == GOOD.values["learned"].dr.value
     assert all(check.passed for check in verdict.checks)
 
 
 def test_where_personalising_does_not_pay_the_best_single_candidate_is_offered() -> None:
     verdict = judge(replace(GOOD, personal=NOTHING_PERSONAL), CLEAN, SHOP)
     assert (verdict.step, verdict.choice) == ("champion", "best_single")
-    assert verdict.forecast == GOOD.values["best_single"].dr
+    assert verdict.forecast.value == GOOD.values["best_single"].dr.value
     assert "the best single candidate is offered" in verdict.reasons[0]
 
 
@@ -67,6 +74,10 @@ def test_a_paired_gain_that_speaks_clearly_against_it_overrules_the_calibrated_o
         ("control", {"gain_over_control": {"learned": about(0.01), "best_single": about(0.3)}}),
         ("not_worse", {"gain_over_champion": {"learned": about(-0.02), "best_single": about(0.2)}}),
         ("forward", {"forward": about(-0.1)}),
+        ("leaks", {"leaks": (Leak("visits", "gems", 30.0, 0.6),)}),
+        ("calibration", {"calibration": about(0.7)}),
+        ("calibration", {"calibration": about(1.3)}),
+        ("slices", {"slices": {"country=DE": about(-0.1), "country=US": about(0.5)}}),
     ],
 )
 def test_what_is_not_proven_is_refused_with_the_reason(failed: str, changes: dict[str, Any]) -> None:
@@ -98,3 +109,10 @@ def test_reasons_are_in_words_and_numbers() -> None:
     reasons = " ".join(judge(GOOD, CLEAN, SHOP).reasons)
     for told in ("1800 randomised decisions; 500 are needed", "+0.4000 [+0.3804, +0.4196] dollars", "1500 decisions of release r-1"):
         assert told in reasons
+
+
+def test_a_forecast_says_how_much_earnings_move_anyway() -> None:
+    still, moving = (judge(GOOD, CLEAN, replace(SHOP, gate=replace(SHOP.gate, drift=drift))).forecast for drift in (0.0, 0.1))
+    assert still == GOOD.values["learned"].dr
+    assert moving.standard_error == pytest.approx((0.01**2 + (0.1 * 0.5) ** 2) ** 0.5)
+    assert moving.low < still.low < still.high < moving.high
