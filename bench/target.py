@@ -17,10 +17,13 @@ MEASURED: Mapping[str, str] = {
     "P6": "bench.freshness",
     "P13": "bench.off_policy",
     "P14": "bench.start",
+    "Q1": "bench.game",
     "Q2": "bench.coverage",
     "Q3": "bench.hillstrom",
     "Q5": "bench.open_bandit",
     "Q4": "bench.a_a",
+    "Q6": "bench.worse",
+    "Q7": "bench.forecasts",
 }
 """The rows that can be measured, each by the function `measure` of a module."""
 

@@ -135,6 +135,28 @@ class Rehearsal:
             np.concatenate(self._expected).astype(np.float64),
         )
 
+    def tables(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Decisions and outcomes so far, with the columns of the tables that a live comparison reads."""
+        made = self._decided
+        decisions = pl.DataFrame(
+            {
+                "decision_id": [decision.decision_id for decision in made],
+                "entity_id": [decision.entity_id for decision in made],
+                "decided_at": [decision.decided_at for decision in made],
+                "arm": [decision.arm for decision in made],
+                "release_id": [decision.release_id for decision in made],
+                "action": [decision.action for decision in made],
+                "degraded": [list(decision.degraded) for decision in made],
+                "feature_set": [decision.feature_set for decision in made],
+                "features": [list(decision.features) for decision in made],
+            },
+            schema_overrides={"degraded": pl.List(pl.String)},
+        )
+        rewards = pl.Series("reward", self._rewards)
+        happened = pl.col("decided_at") + self.use_case.outcome_window_us - 1
+        outcomes = decisions.select("decision_id", rewards, event_time=happened, ingested_time=happened, kind=pl.lit("purchase"))
+        return decisions, outcomes.filter(pl.col("reward") != 0)
+
     def training_set(self) -> TrainingSet:
         """What `training.dataset.build` makes of such a log."""
         played = self.played()

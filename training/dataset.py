@@ -1,7 +1,7 @@
 """The training set: matured decisions with the features they used, the probabilities they were drawn with, and their rewards."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -57,6 +57,18 @@ class TrainingSet:
 
     def __len__(self) -> int:
         return self.rows.height
+
+    def only(self, rows: Bools) -> "TrainingSet":
+        """The set of some of its rows; (n,) which."""
+        return replace(
+            self,
+            rows=self.rows.filter(pl.Series(rows)),
+            features=self.features[rows],
+            action=self.action[rows],
+            eligible=self.eligible[rows],
+            p_in_arm=self.p_in_arm[rows],
+            entity=self.entity[rows],
+        )
 
     @property
     def reward(self) -> Floats:

@@ -18,6 +18,7 @@ from training.split import later
 from training.terms import Value, gain_over, paired, periods_of, terms_of, value_of
 
 LEARNED = "learned"
+OFFERED = "offered"
 SINGLE = "best_single"
 BASELINE = "baseline"
 
@@ -25,12 +26,24 @@ LEAST_COMPARED = 200
 """Decisions that control, or the champion, must have for its own earnings to be what a candidate is compared with."""
 
 
+@dataclass(frozen=True, eq=False)
+class Offer:
+    """A model made elsewhere, or earlier, that is judged as it is: on decisions that it was not made from.
+
+    Attributes:
+        scores: (n, K) of every candidate that rules allow. `policy`: the spec over them.
+    """
+
+    scores: Floats
+    policy: PolicySpec
+
+
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """All that the gate looks at.
 
     Attributes:
-        values: by policy: `learned`, `best_single`, `baseline`, each as it would serve (with its exploration).
+        values: by policy: `learned` (or what was `offered`), `best_single`, `baseline`, each as it would serve (with its exploration).
         logged: mean reward of the randomised decisions as they were made.
         control: mean reward of the control group, if it has enough decisions.
         gain_over_control: by policy: over the control group, or over the baseline's off-policy value where there is none.
@@ -38,10 +51,10 @@ class Evaluation:
         personal: see there.
         forward: gain over the baseline in the later part, by a model of the earlier part; none for data without time.
         compared_with: what stood for control and for the champion, in words.
-        policy: the learned policy's spec, with what depends on the data.
+        policy: the policy's spec, with what depends on the data.
         cooled: by policy: the share of its value that its own cool-downs leave, see `training.rollout`; counted in doubly robust values.
         calibration: earned by what was shown, over what models of other entities expected of it.
-        slices: gain over control of the learned policy by slice, their intervals right for all at once.
+        slices: gain over control by slice, of `learned` or what was `offered`.
         leaks: features that cannot have been known at the decision.
     """
 
@@ -63,7 +76,7 @@ class Evaluation:
     leaks: tuple[Leak, ...]
 
 
-def evaluate(training_set: TrainingSet, *, champion: str | None, seed: int, threads: int) -> Evaluation:
+def evaluate(training_set: TrainingSet, *, champion: str | None, seed: int, threads: int, offer: Offer | None = None) -> Evaluation:
     """Value the policies that could be released, and compare them with control and champion.
 
     Args:
@@ -71,22 +84,21 @@ def evaluate(training_set: TrainingSet, *, champion: str | None, seed: int, thre
         champion: the release that serves now.
         seed: of folds and models.
         threads: models fitted side by side.
+        offer: judged instead of what would be learned from this data; models of the data then only make its value exact.
     """
     use_case = training_set.use_case
     allowed = rules_allow(training_set)
     fitted = cross_fit(training_set, allowed, seed=seed, threads=threads)
     use = training_set.randomised
-    spec = trained_policy(training_set, fitted.q)
+    first = LEARNED if offer is None else OFFERED
+    spec = trained_policy(training_set, fitted.q) if offer is None else offer.policy
     policy, always = (build_policy(made, use_case.catalogue) for made in (spec, PolicySpec("greedy")))
+    scores = {first: fitted.q if offer is None else offer.scores, SINGLE: np.where(allowed, fitted.table, -np.inf)}
+    probabilities = {name: probability_matrix(policy, own, training_set.eligible) for name, own in scores.items()}
     baseline = np.zeros(training_set.eligible.shape)
     baseline[:, use_case.catalogue.index[use_case.baseline]] = 1.0
-    probabilities = {
-        LEARNED: probability_matrix(policy, fitted.q, training_set.eligible),
-        SINGLE: probability_matrix(policy, fitted.table, training_set.eligible),
-        BASELINE: probability_matrix(always, baseline, training_set.eligible),
-    }
+    probabilities[BASELINE] = probability_matrix(always, baseline, training_set.eligible)
     terms = {name: terms_of(training_set, fitted.q, matrix, use) for name, matrix in probabilities.items()}
-    scores = {LEARNED: fitted.q, SINGLE: np.where(allowed, fitted.table, -np.inf)}
     cooled = {
         name: cooled_share(training_set, policy, own, fitted.q, allowed, terms[name].q_target, seed=seed) for name, own in scores.items()
     }
@@ -110,13 +122,13 @@ def evaluate(training_set: TrainingSet, *, champion: str | None, seed: int, thre
         control=ratio(training_set.reward[controls], None, training_set.entity[controls], corrected=True) if controls.any() else None,
         gain_over_control={name: over_control(name, everybody) for name in scores},
         gain_over_champion={name: gain_over(training_set, terms[name], champions, period) for name in scores},
-        personal=compare(training_set, fitted, terms[LEARNED], terms[SINGLE], probabilities[LEARNED] - probabilities[SINGLE]),
-        forward=_forward(training_set, spec, seed) if use_case.split == "time" else None,
+        personal=compare(training_set, fitted, terms[first], terms[SINGLE], probabilities[first] - probabilities[SINGLE]),
+        forward=_forward(training_set, spec, seed) if use_case.split == "time" and offer is None else None,
         compared_with={"control": control_words, "champion": champion_words},
         policy=spec,
         cooled=cooled,
-        calibration=_calibration(training_set, fitted.q, use),
-        slices={name: over_control(LEARNED, rows) for name, rows in slices_of(training_set).items()},
+        calibration=_calibration(training_set, scores[first], use),
+        slices={name: over_control(first, rows) for name, rows in slices_of(training_set).items()},
         leaks=leaks(training_set),
     )
 

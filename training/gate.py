@@ -7,7 +7,7 @@ from typing import Literal
 
 from decisions.value import Estimate, estimate
 from features.skew import SkewReport
-from training.evaluate import LEARNED, Evaluation
+from training.evaluate import LEARNED, OFFERED, Evaluation
 from use_cases.definition import UseCase
 
 NOT_WORSE = 0.2
@@ -29,13 +29,13 @@ class Verdict:
     """What became of a candidate.
 
     Attributes:
-        choice: `learned`, or `best_single` where personalising was not shown to beat it.
+        choice: `learned`, or `best_single` where personalising was not shown to beat it; or `offered`, what was made elsewhere.
         step: how far it may go: `champion`, proven better than what serves; `challenger`, proven better than control and not shown to be
             worse than what serves, so that a live comparison must tell; `refused`.
         forecast: its value a decision, in the unit that people read.
     """
 
-    choice: Literal["learned", "best_single"]
+    choice: Literal["learned", "best_single", "offered"]
     step: Literal["champion", "challenger", "refused"]
     checks: tuple[Check, ...]
     forecast: Estimate
@@ -56,14 +56,15 @@ def judge(evaluation: Evaluation, skew: SkewReport, use_case: UseCase) -> Verdic
     gate, say = use_case.gate, _money(use_case)
     least = gate.min_gain / use_case.reward_scale
     sure = evaluation.personal.confidence()
-    choice: Literal["learned", "best_single"] = "learned" if sure >= gate.personalise_confidence else "best_single"
+    learned: Literal["learned", "best_single"] = "learned" if sure >= gate.personalise_confidence else "best_single"
+    choice: Literal["learned", "best_single", "offered"] = "offered" if OFFERED in evaluation.values else learned
     value = evaluation.values[choice].dr
     control, champion = evaluation.gain_over_control[choice], evaluation.gain_over_champion[choice]
     above_control, above_champion = control.lower(gate.confidence), champion.lower(gate.confidence)
     not_worse = champion.confidence_above(0.0)
     percent = f"{gate.confidence:.0%}"
     checks = [
-        Check("personal", True, _why(evaluation, sure, use_case)),
+        Check("personal", True, _why(evaluation, sure, use_case) if choice != "offered" else "it is judged as it was offered"),
         Check("rows", evaluation.randomised >= gate.min_rows, f"{evaluation.randomised} randomised decisions; {gate.min_rows} are needed"),
         Check(
             "effective",

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -107,7 +108,7 @@ def test_a_rule_that_the_world_cannot_judge_is_named() -> None:
 def replaced(catalogue: Catalogue, rule: Rule) -> Catalogue:
     first, *others = catalogue.candidates
     assert first.candidate_id != NO_ACTION
-    return Catalogue((Candidate(first.candidate_id, first.attributes, (rule,)), *others))
+    return Catalogue((msgspec.structs.replace(first, rules=(rule,)), *others))
 
 
 def test_settings_are_the_only_difference_of_an_easier_world() -> None:
