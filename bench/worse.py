@@ -1,7 +1,7 @@
 """Q6: models that are worse than the champion, offered to the gate and, where it lets them challenge the champion, to the live comparison.
 
-Each game has a champion that serves. What is offered was made from its first decisions, spoilt in one way, and is judged on later ones; only
-a leak is offered as what it is in practice, a training set that knows too much, of which the whole training is done.
+Each game has a champion that serves. What is offered was made from its first decisions, spoilt in one way, and is judged on later ones.
+Only a leak is offered as what it is in practice: a training set that knows too much, of which the whole training is done.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from contracts.traffic import CHALLENGER, CHAMPION, Arm
 from decisions.decide import ReleaseRuntime
 from decisions.matrix import Floats
 from decisions.policies import build_policy, probability_matrix
-from simulator.campaign import SHARE, START, release
+from simulator.campaign import SHARE, START, begin, release
 from simulator.rehearsal import Rehearsal
 from training.comparison import conclude
 from training.dataset import Bools, TrainingSet
@@ -79,8 +79,7 @@ def measure(options: Sequence[str]) -> Measurement:
 
 def one_game(seed: int, decisions: int) -> list[Offered]:
     """A game with a champion, and what becomes of worse models there."""
-    game = Rehearsal(USE_CASE, seed)
-    game.serve(game.plan, {START: runtime_of(USE_CASE, "constant", {}, USE_CASE.start_policy)})
+    game = begin(USE_CASE, seed)
     game.play(2 * decisions)
     champion = train_on(game.training_set(), champion=START, threads=1)
     release(game, champion, "champion")

@@ -67,8 +67,7 @@ def campaign(use_case: UseCase, seed: int, lengths: tuple[int, ...], *, threads:
         lengths: decisions of each phase.
         threads: models fitted side by side.
     """
-    rehearsal = Rehearsal(use_case, seed)
-    rehearsal.serve(rehearsal.plan, {START: runtime_of(use_case, "constant", {}, use_case.start_policy)})
+    rehearsal = begin(use_case, seed)
     ends: list[int] = []
     steps: list[tuple[Candidate | None, str, str]] = []
     candidate: Candidate | None = None
@@ -82,6 +81,14 @@ def campaign(use_case: UseCase, seed: int, lengths: tuple[int, ...], *, threads:
         steps.append((candidate, arm, release_id))
     played = rehearsal.played()
     return played, tuple(_phase(played, use_case, begin, end, *step) for begin, end, step in zip([0, *ends], ends, steps, strict=False))
+
+
+def begin(use_case: UseCase, seed: int) -> Rehearsal:
+    """A game whose start policy answers, before its first decision."""
+    rehearsal = Rehearsal(use_case, seed)
+    runtime = runtime_of(use_case, "constant", {}, use_case.start_policy)
+    rehearsal.serve(rehearsal.plan, {START: replace(runtime, release_id=START)})
+    return rehearsal
 
 
 def release(rehearsal: Rehearsal, candidate: Candidate, release_id: str) -> tuple[str, str]:
