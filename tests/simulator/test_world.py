@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from contracts.catalogue import NO_ACTION, Candidate, Catalogue, Rule
+from contracts.catalogue import NO_ACTION, Catalogue, Rule
 from contracts.clock import DAY_US, HOUR_US
 from contracts.errors import DefinitionError
 from simulator.world import World
