@@ -42,13 +42,20 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What followed a decision, in the use case's integer unit; without `event_time`, now."""
+    """What followed a decision, in the use case's integer unit; without `event_time`, now.
+
+    Attributes:
+        decision_id: None where only the entity is known: then `entity_id` is needed.
+        corrects: the outcome, sent before, that this one replaces.
+    """
 
     outcome_id: str
-    decision_id: str
+    decision_id: str | None
     reward: int
     event_time: str | int | None = None
     kind: str = ""
+    entity_id: str | None = None
+    corrects: str | None = None
 
 
 class Refused(msgspec.Struct, frozen=True):

@@ -85,7 +85,12 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What followed a decision. `reward` is in the use case's integer KPI (micro-money by default); refunds are negative."""
+    """What followed a decision. `reward` is in the use case's integer KPI (micro-money by default); refunds are negative.
+
+    Attributes:
+        decision_id: empty for what is known of the entity alone; see `decisions.rewards` for whose reward it becomes.
+        corrects: the outcome that this one replaces; or empty.
+    """
 
     outcome_id: str
     decision_id: str
@@ -97,6 +102,7 @@ class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seq: int
     kind: str = ""
     simulated: bool = False
+    corrects: str = ""
 
 
 class ShadowScore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

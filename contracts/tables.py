@@ -1,4 +1,7 @@
-"""Columns of the stored tables, in order. Times are Int64 microseconds (UTC); money is Int64 micro-units."""
+"""Columns of the stored tables, in order. Times are Int64 microseconds (UTC); money is Int64 micro-units.
+
+A column that is added is null where a file was written before it.
+"""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -75,6 +78,7 @@ _OTHER_TABLES: Mapping[str, Mapping[str, Column]] = {
         "seq": Column.INT,
         "kind": Column.STR,
         "simulated": Column.BOOL,
+        "corrects": Column.STR,
     },
     SHADOW: {
         "decision_id": Column.STR,

@@ -3,7 +3,7 @@
 An id that comes again with the same content changes nothing; with other content it is a conflict.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import TypeAlias
 
@@ -23,6 +23,7 @@ from contracts.records import (
 )
 from contracts.tables import DECISIONS, EVENTS, OUTCOMES, QUARANTINE, SHADOW
 from decisions.decide import DecisionRequest
+from decisions.rewards import RewardSource
 from storage.journal import FOR_GOOD, Read, Write
 
 ApplyEvent: TypeAlias = Callable[[bytes | None, Event], tuple[bytes, int]]
@@ -33,14 +34,22 @@ EVENT = "event"
 OUTCOME = "outcome"
 
 
-class SentOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An outcome as it is sent. Without `event_time` it happened when it came in."""
+class SentOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An outcome as it is sent. Without `event_time` it happened when it came in.
+
+    Attributes:
+        decision_id: whose it is; None where the sender knows the entity alone.
+        entity_id: needed without a decision; else it must be the decision's, where given.
+        corrects: the outcome that this one replaces, sent before; or empty.
+    """
 
     outcome_id: str
-    decision_id: str
+    decision_id: str | None
     reward: int
     event_time: int | None = None
     kind: str = ""
+    entity_id: str = ""
+    corrects: str = ""
 
 
 def stored_decision(read: Read, use_case: str, decision_id: str) -> Decision | None:
@@ -116,8 +125,10 @@ def make_event(
     )
 
 
-def record_event(write: Write, use_case: str, event: Event, apply_event: ApplyEvent, *, id_time: int = FOR_GOOD) -> bool:
-    """Keep an event, and let the entity's features see it.
+def record_event(
+    write: Write, use_case: str, event: Event, apply_event: ApplyEvent, *, id_time: int = FOR_GOOD, sources: Sequence[RewardSource] = ()
+) -> bool:
+    """Keep an event, and let the entity's features see it; where it is an outcome too, keep that as well.
 
     Args:
         write: the transaction.
@@ -125,6 +136,7 @@ def record_event(write: Write, use_case: str, event: Event, apply_event: ApplyEv
         event: without its `seq`.
         apply_event: see there.
         id_time: the time by which its id may be forgotten: once events as old as that are no longer taken.
+        sources: of the use case: which events are outcomes, of what reward.
 
     Returns:
         Whether it is new; False for one that was kept before.
@@ -140,38 +152,43 @@ def record_event(write: Write, use_case: str, event: Event, apply_event: ApplyEv
     seq = _apply(write, use_case, event, apply_event)
     write.put_id(EVENT, use_case, event.event_id, digest, id_time)
     write.append(EVENTS, _ENCODER.encode(StoredEvent(use_case, msgspec.structs.replace(event, seq=seq))))
+    for source in sources:
+        amount = event.fields.get(source.field) if source.type == event.type else None
+        if isinstance(amount, int):
+            sent = SentOutcome(
+                f"{event.event_id}:{source.field}", None, source.factor * amount, event.event_time, event.type, event.entity_id
+            )
+            record_outcome(write, use_case, sent, apply_event, ingested_time=event.ingested_time, simulated=event.simulated)
     return True
 
 
 def record_outcome(
     write: Write, use_case: str, sent: SentOutcome, apply_event: ApplyEvent, *, ingested_time: int, simulated: bool = False
 ) -> bool:
-    """Keep an outcome, credited to its decision's entity, and let the entity's features see it.
+    """Keep an outcome, and let the features of its entity, or of its decision's, see it.
 
     Returns:
         Whether it is new; False for one that was kept before.
 
     Raises:
         Conflict: its id was accepted with other content.
-        InvalidInput: its decision is not known, or later than it; its id is too long.
+        InvalidInput: its decision is not known, later than it, or another entity's; it names neither decision nor entity; what it corrects
+            is not known; its id is too long.
     """
-    decision = stored_decision(write, use_case, sent.decision_id)
-    if decision is None:
-        raise InvalidInput(
-            "decision_id",
-            f"is {sent.decision_id!r}, which was never answered, or so long ago that it is forgotten",
-            "the id of a decision of this use case",
-        )
     event_time = ingested_time if sent.event_time is None else sent.event_time
-    if event_time < decision.decided_at:
-        raise InvalidInput("event_time", f"is {event_time}", f"a time not before the decision's, {decision.decided_at}")
-    digest = _new_digest(write, OUTCOME, use_case, sent.outcome_id, (sent.decision_id, sent.reward, sent.event_time, sent.kind))
+    entity_id, forgotten_by = _whose(write, use_case, sent, event_time)
+    said: tuple[object, ...] = (sent.decision_id, sent.reward, sent.event_time, sent.kind)
+    if sent.corrects or sent.decision_id is None:
+        said = (*said, entity_id, sent.corrects)
+    digest = _new_digest(write, OUTCOME, use_case, sent.outcome_id, said)
     if digest is None:
         return False
+    if sent.corrects and write.get_id(OUTCOME, use_case, sent.corrects) is None:
+        raise InvalidInput("corrects", f"is {sent.corrects!r}, which was never sent", "the id of an outcome that was sent before")
     outcome = Outcome(
         outcome_id=sent.outcome_id,
-        decision_id=sent.decision_id,
-        entity_id=decision.entity_id,
+        decision_id=sent.decision_id or "",
+        entity_id=entity_id,
         use_case=use_case,
         reward=sent.reward,
         event_time=event_time,
@@ -179,11 +196,32 @@ def record_outcome(
         seq=0,
         kind=sent.kind,
         simulated=simulated,
+        corrects=sent.corrects,
     )
     seq = _apply(write, use_case, event_of_outcome(outcome), apply_event)
-    write.put_id(OUTCOME, use_case, sent.outcome_id, digest, _forgotten_by(decision))
+    write.put_id(OUTCOME, use_case, sent.outcome_id, digest, forgotten_by)
     write.append(OUTCOMES, _ENCODER.encode(msgspec.structs.replace(outcome, seq=seq)))
     return True
+
+
+def _whose(read: Read, use_case: str, sent: SentOutcome, event_time: int) -> tuple[str, int]:
+    """The entity of an outcome, and the time by which its id may be forgotten."""
+    if sent.decision_id is None:
+        if not sent.entity_id:
+            raise InvalidInput("decision_id", "is not given, and no entity_id either", "one of them")
+        return sent.entity_id, event_time
+    decision = stored_decision(read, use_case, sent.decision_id)
+    if decision is None:
+        raise InvalidInput(
+            "decision_id",
+            f"is {sent.decision_id!r}, which was never answered, or so long ago that it is forgotten",
+            "the id of a decision of this use case",
+        )
+    if event_time < decision.decided_at:
+        raise InvalidInput("event_time", f"is {event_time}", f"a time not before the decision's, {decision.decided_at}")
+    if sent.entity_id not in ("", decision.entity_id):
+        raise InvalidInput("entity_id", f"is {sent.entity_id!r}", f"the decision's, {decision.entity_id!r}, or none")
+    return decision.entity_id, _forgotten_by(decision)
 
 
 def record_shadow(write: Write, score: ShadowScore) -> None:

@@ -14,7 +14,6 @@ from contracts.errors import BundleRefused
 from contracts.tables import DAY_COLUMN, DECISIONS, EVENTS, OUTCOMES, QUARANTINE
 from contracts.traffic import CONTROL
 from decisions.arms import arm_difference, arm_values
-from decisions.rewards import matured
 from decisions.value import Estimate
 from features.point_in_time import compute
 from features.skew import compare, decision_spine, logged_features
@@ -29,7 +28,6 @@ SKEW_SAMPLE = 2_000
 """Newest decisions whose features are recomputed."""
 
 _VALUE_COLUMNS = ("decision_id", "entity_id", "decided_at", "release_id", "arm", "source")
-_OUTCOME_COLUMNS = ("decision_id", "event_time", "ingested_time", "reward")
 _SKEW_COLUMNS = ("decision_id", "entity_id", "decided_at", "feature_set", "features", "seen_seq", "context", "source")
 
 
@@ -59,8 +57,8 @@ def measure(layout: Layout, use_cases: Mapping[str, UseCase], ledger: Ledger, no
 
 def _measure(place: _Place) -> UseCaseMeasures:
     served = _read(place, DECISIONS, _VALUE_COLUMNS).filter(pl.col("source") == "served")
-    outcomes = _read(place, OUTCOMES, _OUTCOME_COLUMNS)
-    rewards = matured(served, outcomes, window_us=place.use_case.outcome_window_us, now_us=place.now_us)
+    outcomes = place.tables.frame(place.use_case.schema, OUTCOMES)
+    rewards = place.use_case.rewards(served, outcomes, now_us=place.now_us)
     return UseCaseMeasures(
         unit=place.use_case.reward_unit,
         arms=measure_arms(rewards, place.use_case.reward_scale),

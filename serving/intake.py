@@ -178,7 +178,7 @@ class Intake:
     def _record_event(self, write: Write, event: Event, now_us: int, apply_event: ApplyEvent) -> bool:
         sent_time = event.event_time if event.original_time is None else event.original_time
         id_time = FOR_GOOD if event.type in self._ageless else sent_time
-        return record_event(write, self._use_case.name, event, apply_event, id_time=id_time)
+        return record_event(write, self._use_case.name, event, apply_event, id_time=id_time, sources=self._use_case.outcomes.sources)
 
     def _record_outcome(self, write: Write, sent: SentOutcome, now_us: int, apply_event: ApplyEvent) -> bool:
         return record_outcome(write, self._use_case.name, sent, apply_event, ingested_time=now_us, simulated=self._simulated)
@@ -246,6 +246,12 @@ def mending(apply_event: ApplyEvent, restore: Callable[[str], bytes | None]) -> 
     return apply
 
 
+def sent_outcome(message: OutcomeMessage, event_time: int | None) -> SentOutcome:
+    """What is recorded of a message, its time having been read."""
+    whose, corrects = message.entity_id or "", message.corrects or ""
+    return SentOutcome(message.outcome_id, message.decision_id, message.reward, event_time, message.kind, whose, corrects)
+
+
 def _outcome(message: OutcomeMessage | Unfit) -> SentOutcome | Unfit:
     if isinstance(message, Unfit):
         return message
@@ -253,7 +259,7 @@ def _outcome(message: OutcomeMessage | Unfit) -> SentOutcome | Unfit:
         event_time = None if message.event_time is None else time_us(message.event_time)
     except InvalidInput as error:
         return Unfit(str(error), message.outcome_id, _payload(message))
-    return SentOutcome(message.outcome_id, message.decision_id, message.reward, event_time, message.kind)
+    return sent_outcome(message, event_time)
 
 
 def _read_each(decoder: msgspec.json.Decoder[T], raws: Sequence[msgspec.Raw], id_field: str) -> list[T | Unfit]:

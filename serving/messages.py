@@ -82,13 +82,20 @@ class EventMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OutcomeMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What followed a decision; without `event_time`, now."""
+    """What followed a decision; without `event_time`, now.
+
+    Attributes:
+        decision_id: null where the sender knows the entity alone: then `entity_id` is needed, and the use case says whose reward it is.
+        corrects: the outcome, sent before, that this one replaces.
+    """
 
     outcome_id: Id
-    decision_id: Id
+    decision_id: Id | None
     reward: Reward
     event_time: EventTime | None = None
     kind: Text = ""
+    entity_id: Id | None = None
+    corrects: Id | None = None
 
 
 class EventsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -14,8 +14,8 @@ from contracts.errors import Conflict, DataRefused, InvalidInput
 from contracts.events import EventSchema
 from contracts.records import Quarantined
 from contracts.tables import QUARANTINE
-from decisions.record import SentOutcome, make_event, record_event, record_outcome
-from serving.intake import EVENT, OUTCOME, attribute_types
+from decisions.record import make_event, record_event, record_outcome
+from serving.intake import EVENT, OUTCOME, attribute_types, sent_outcome
 from serving.messages import EventMessage, OutcomeMessage, read, time_us
 from serving.service import DecisionService
 from storage.journal import Journal, Read, Write
@@ -166,8 +166,7 @@ def _rehearse(service: DecisionService, use_case: str, message: Message, write: 
         record_event(write, use_case, event, apply_event)
     else:
         sent_at = None if message.event_time is None else time_us(message.event_time)
-        sent = SentOutcome(message.outcome_id, message.decision_id, message.reward, sent_at, message.kind)
-        record_outcome(write, use_case, sent, apply_event, ingested_time=now_us)
+        record_outcome(write, use_case, sent_outcome(message, sent_at), apply_event, ingested_time=now_us)
     raise _Undone
 
 

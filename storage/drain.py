@@ -139,6 +139,7 @@ def _from_outcome(outcome: Outcome, schema: EventSchema) -> _Converted:
             outcome.seq,
             outcome.kind,
             outcome.simulated,
+            outcome.corrects,
         ),
     )
     yield EVENTS, _event_row(event_of_outcome(outcome), schema)

@@ -63,7 +63,8 @@ class Tables:
     def frame(self, schema: EventSchema, table: str) -> pl.DataFrame:
         """A whole table; with no rows and the right columns when nothing was written yet."""
         files = self.files(schema.use_case, table)
-        return pl.read_parquet(files, schema=polars_schema(table, schema)) if files else pl.DataFrame(schema=polars_schema(table, schema))
+        columns = polars_schema(table, schema)
+        return pl.read_parquet(files, schema=columns, missing_columns="insert") if files else pl.DataFrame(schema=columns)
 
     def digest(self, schema: EventSchema, table: str) -> str:
         """SHA-256 over the table's sorted logical rows, whatever files they lie in."""

@@ -98,7 +98,7 @@ def _event(row: Mapping[str, Any], fields: list[str], now_us: int, simulated: bo
 
 
 def _record(write: Write, use_case: UseCase, events: list[Event], apply_event: ApplyEvent) -> int:
-    return sum(record_event(write, use_case.name, event, apply_event) for event in events)
+    return sum(record_event(write, use_case.name, event, apply_event, sources=use_case.outcomes.sources) for event in events)
 
 
 def _check_conflicts(journal: Journal, use_case: UseCase, path: Path, chunks: Iterator[list[Event]], apply_event: ApplyEvent) -> None:
@@ -107,7 +107,7 @@ def _check_conflicts(journal: Journal, use_case: UseCase, path: Path, chunks: It
     def rehearse(write: Write, chunk: list[Event]) -> None:
         for event in chunk:
             try:
-                record_event(write, use_case.name, event, apply_event)
+                record_event(write, use_case.name, event, apply_event, sources=use_case.outcomes.sources)
             except Conflict:
                 taken.append(event.event_id)
         raise _Undone

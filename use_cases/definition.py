@@ -8,13 +8,16 @@ from importlib import import_module
 from traceback import extract_tb
 from typing import Literal
 
+import polars as pl
+
 from contracts.catalogue import NO_ACTION, Catalogue
 from contracts.clock import HOUR_US
 from contracts.errors import DefinitionError, NotFound, OfferloopError
-from contracts.events import EventSchema, EventType
+from contracts.events import EventSchema, EventType, FieldType
 from contracts.spelling import meant
 from decisions.guard_rails import DEFAULTS, GuardRail
 from decisions.policies import PolicySpec
+from decisions.rewards import PLAIN, Outcomes, rewards
 from features.definitions import FeatureSet
 
 
@@ -101,6 +104,7 @@ class UseCase:
         baseline: the candidate that control gets.
         start_policy: before anything is learned. `learned_policy`: over the scores of a learned model.
         outcome_window_us: how long after a decision an outcome is credited to it; then it is matured.
+        outcomes: how outcomes become rewards, where it is not the plain rule: refunds, corrections, what names no decision.
         ttl_us: how long an answer may be shown.
         guard_rails: what must not become worse while releases are compared live.
         worthwhile_gain: over the champion, as a share of what it earns: what an experiment is planned to see. One that has not seen it when
@@ -119,6 +123,7 @@ class UseCase:
     outcome_window_us: int
     ttl_us: int
     attribute_sources: Sequence[AttributeSource] = ()
+    outcomes: Outcomes = PLAIN
     baseline: str = NO_ACTION
     control_share: float = 0.1
     learner: Learner = Learner()
@@ -137,6 +142,16 @@ class UseCase:
             if source.name not in types:
                 what = f"attribute source `{source.name}` has no event type of its name"
                 raise DefinitionError(f"use_cases/{self.name}", what, meant(source.name, types))
+
+        for paid in self.outcomes.sources:
+            declared = {event_type.name: event_type.fields for event_type in self.event_types}
+            if declared.get(paid.type, {}).get(paid.field) != FieldType.INT:
+                what = f"outcomes come from `{paid.type}.{paid.field}`, which is no integer field of an event type"
+                raise DefinitionError(f"use_cases/{self.name}", what, meant(paid.type, types))
+
+    def rewards(self, decisions: pl.DataFrame, outcomes: pl.DataFrame, *, now_us: int) -> pl.DataFrame:
+        """Matured decisions of the tables with their rewards, as this use case declares them; see `decisions.rewards.rewards`."""
+        return rewards(self.outcomes, decisions, outcomes, window_us=self.outcome_window_us, now_us=now_us)
 
     @cached_property
     def schema(self) -> EventSchema:

@@ -13,7 +13,6 @@ from cli.demo.stage import Advance, Stage, telling
 from client.aio import AsyncClient
 from contracts.settings import ClockSettings
 from contracts.tables import DECISIONS, OUTCOMES
-from decisions.rewards import matured
 from releases.ledger import Ledger, LedgerRow
 from serving.keys import owner_key
 from simulator import Game, Progress, TruthLog, World, WorldSettings
@@ -117,6 +116,6 @@ def _moving(advance: Advance, what: str, total: int) -> Callable[[Progress], Non
 def _log(stage: Stage, use_case: UseCase) -> tuple[pl.DataFrame, tuple[LedgerRow, ...]]:
     tables = Tables(stage.layout.tables)
     decisions, outcomes = (tables.frame(use_case.schema, table) for table in (DECISIONS, OUTCOMES))
-    rewards = matured(decisions, outcomes, window_us=use_case.outcome_window_us, now_us=stage.clock.now_us())
+    rewards = use_case.rewards(decisions, outcomes, now_us=stage.clock.now_us())
     with closing(Ledger(stage.layout.ledger)) as ledger:
         return rewards, tuple(sorted(ledger.rows(use_case.name, limit=1_000), key=lambda row: row.id))

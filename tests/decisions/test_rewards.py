@@ -1,10 +1,13 @@
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.clock import DAY_US, HOUR_US
+from contracts.errors import DefinitionError
 from contracts.events import EventSchema, EventType, FieldType
 from contracts.records import DECISION_EVENT, Decision
 from contracts.traffic import CHAMPION
@@ -12,7 +15,7 @@ from decisions.assignment import Assignment
 from decisions.decide import DecisionRequest, ReleaseRuntime, decide
 from decisions.explain import recompute
 from decisions.record import SentOutcome, make_event, record_decision, record_event, record_outcome
-from decisions.rewards import matured
+from decisions.rewards import Outcomes, matured, rewards
 from features.definitions import FeatureSet
 from features.online import OnlineFeatures
 from storage.drain import drain
@@ -56,6 +59,127 @@ def test_a_window_closes_at_its_end_not_before() -> None:
     assert matured(DECISIONS, OUTCOMES, window_us=DAY_US, now_us=DAY_US)["decision_id"].to_list() == ["bought"]
 
 
+def outcomes(*rows: tuple[str, str | None, str, int, int, int, str, str]) -> pl.DataFrame:
+    """(outcome_id, decision_id, entity_id, event_time, ingested_time, reward, kind, corrects)."""
+    columns = ["outcome_id", "decision_id", "entity_id", "event_time", "ingested_time", "reward", "kind", "corrects"]
+    texts = dict.fromkeys(("outcome_id", "decision_id", "entity_id", "kind", "corrects"), pl.String)
+    return pl.DataFrame(rows, schema=columns, schema_overrides=texts, orient="row")
+
+
+TWO = pl.DataFrame({"decision_id": ["d1", "d2"], "entity_id": ["e", "e"], "decided_at": [0, 4]})
+"""Two decisions of one entity, whose windows of 10 overlap from 4 to 10."""
+
+
+def of(rule: Outcomes, sent: pl.DataFrame, now_us: int = 100, decisions: pl.DataFrame = TWO) -> dict[str, int]:
+    return dict(rewards(rule, decisions, sent, window_us=10, now_us=now_us).select("decision_id", "reward").iter_rows())
+
+
+def test_a_refund_counts_beyond_the_window_and_nobody_waits_for_it() -> None:
+    sent = outcomes(
+        ("o1", "d1", "e", 3, 3, 50, "", ""),
+        ("o2", "d1", "e", 29, 29, -50, "", ""),
+        ("o3", "d1", "e", 30, 30, -1, "", ""),
+        ("o4", "d1", "e", 29, 29, 7, "", ""),
+    )
+    rule = Outcomes(refund_window_us=30)
+
+    assert of(rule, sent, now_us=14) == {"d1": 50, "d2": 0}
+    assert of(rule, sent, now_us=29) == {"d1": 0, "d2": 0}
+    assert of(rule, sent) == {"d1": 0, "d2": 0}
+    assert of(Outcomes(), sent) == {"d1": 50, "d2": 0}
+
+
+def test_what_comes_in_late_is_waited_for_or_counts_from_then_on() -> None:
+    sent = outcomes(("o1", "d1", "e", 9, 9, 5, "", ""), ("o2", "d2", "e", 9, 17, 8, "", ""))
+
+    assert of(Outcomes(), sent, now_us=14) == {"d1": 5, "d2": 0}
+    assert of(Outcomes(late_us=5), sent, now_us=14) == {}
+    assert of(Outcomes(late_us=5), sent, now_us=15) == {"d1": 5}
+    assert of(Outcomes(late_us=5), sent, now_us=19) == {"d1": 5, "d2": 8}
+    assert of(Outcomes(), sent, now_us=19) == {"d1": 5, "d2": 8}
+
+
+def test_a_correction_takes_the_place_and_the_time_of_what_it_corrects() -> None:
+    sent = outcomes(
+        ("o1", "d1", "e", 3, 3, 50, "", ""),
+        ("o2", "d1", "e", 20, 20, 30, "", "o1"),
+        ("o3", "d1", "e", 40, 40, 31, "", "o2"),
+        ("o4", "d1", "e", 4, 4, 1, "", ""),
+        ("o5", "d1", "e", 50, 50, 90, "", "o6"),
+        ("o7", "d1", "e", 5, 5, 900, "", "another"),
+    )
+
+    assert [of(Outcomes(), sent, now_us=now)["d1"] for now in (19, 20, 40, 50)] == [951, 931, 932, 932]
+
+
+def test_of_two_corrections_the_last_that_came_in_counts_and_none_of_another_decision() -> None:
+    sent = outcomes(
+        ("o1", "d1", "e", 3, 3, 50, "", ""),
+        ("b", "d1", "e", 20, 20, 30, "", "o1"),
+        ("a", "d1", "e", 21, 21, 20, "", "o1"),
+        ("o2", "d2", "e", 5, 5, 7, "", "o1"),
+    )
+
+    assert of(Outcomes(), sent) == {"d1": 20, "d2": 7}
+
+
+def test_corrections_in_a_circle_end() -> None:
+    sent = outcomes(("a", "d1", "e", 3, 3, 50, "", "b"), ("b", "d1", "e", 4, 4, 7, "", "a"), ("c", "d1", "e", 4, 4, 1, "", ""))
+
+    assert of(Outcomes(), sent)["d1"] == 1
+
+
+@pytest.mark.parametrize(
+    "credit, expected", [("last", {"d1": 100, "d2": 16}), ("first", {"d1": 107, "d2": 9}), ("split", {"d1": 104, "d2": 12})]
+)
+def test_what_names_no_decision_is_credited_by_the_rule(credit: Literal["last", "first", "split"], expected: dict[str, int]) -> None:
+    sent = outcomes(
+        ("o1", None, "e", 1, 1, 100, "", ""),
+        ("o2", "", "e", 6, 6, 7, "", ""),
+        ("o3", None, "e", 12, 12, 9, "", ""),
+        ("o4", None, "e", 99, 99, 1_000, "", ""),
+        ("o5", None, "stranger", 6, 6, 1_000, "", ""),
+    )
+
+    assert of(Outcomes(credit=credit), sent) == expected
+
+
+@given(st.lists(st.integers(-50, 50), min_size=1, max_size=6), st.integers(1, 5))
+def test_a_split_loses_no_unit(amounts: list[int], count: int) -> None:
+    decisions = pl.DataFrame(
+        {"decision_id": [f"d{at}" for at in range(count)], "entity_id": ["e"] * count, "decided_at": list(range(count))}
+    )
+    sent = outcomes(*((f"o{at}", None, "e", 6, 6, amount, "", "") for at, amount in enumerate(amounts)))
+
+    shared = of(Outcomes(credit="split"), sent, decisions=decisions)
+
+    assert sum(shared.values()) == sum(amounts)
+    assert max(shared.values()) - min(shared.values()) <= len(amounts)
+
+
+def test_a_decision_that_was_not_displayed_counts_nowhere() -> None:
+    sent = outcomes(
+        ("o1", "d1", "e", 10, 10, 0, "shown", ""),
+        ("o2", "d2", "e", 5, 5, 3, "shown", ""),
+        ("o3", "d1", "e", 6, 6, 50, "", ""),
+        ("o4", None, "e", 6, 6, 9, "", ""),
+    )
+
+    assert of(Outcomes(activation="shown", default_reward=-1), sent) == {"d2": 9}
+    assert of(Outcomes(activation="shown", default_reward=-1), sent.head(2)) == {"d2": -1}
+
+
+def test_the_default_is_for_decisions_that_nothing_is_credited_to() -> None:
+    sent = outcomes(("o1", "d1", "e", 3, 3, 0, "", ""))
+
+    assert of(Outcomes(default_reward=-5), sent) == {"d1": 0, "d2": -5}
+
+
+def test_times_are_not_negative() -> None:
+    with pytest.raises(DefinitionError, match="wait -1"):
+        Outcomes(refund_window_us=-1)
+
+
 def test_no_decision_gives_no_row_and_no_outcome_gives_zeros() -> None:
     assert matured(DECISIONS.clear(), OUTCOMES, window_us=DAY_US, now_us=9 * DAY_US).columns == [
         "decision_id",
@@ -81,13 +205,13 @@ def test_it_is_the_sum_that_the_words_say(sent: list[tuple[str, int, int]], wind
     decided = {"a": 0, "b": 10}
     decisions = pl.DataFrame({"decision_id": list(decided), "decided_at": list(decided.values())})
     outcomes = pl.DataFrame(
-        [(decision, time, 99, reward) for decision, time, reward in sent],
+        [(decision, time, time, reward) for decision, time, reward in sent],
         schema={"decision_id": pl.String, "event_time": pl.Int64, "ingested_time": pl.Int64, "reward": pl.Int64},
         orient="row",
     )
 
     expected = {
-        name: sum(reward for decision, time, reward in sent if decision == name and start <= time < start + window)
+        name: sum(reward for decision, time, reward in sent if decision == name and start <= time < start + window and time <= now)
         for name, start in decided.items()
         if start + window <= now
     }

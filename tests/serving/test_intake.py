@@ -1,3 +1,5 @@
+import dataclasses
+
 import msgspec
 import pytest
 
@@ -6,9 +8,12 @@ from contracts.errors import Conflict, InvalidInput, NotFound, TooLarge
 from contracts.metrics import ACCEPTED, DUPLICATES, QUARANTINED
 from contracts.records import FieldValue, Quarantined
 from contracts.settings import Store
+from contracts.tables import EVENTS, OUTCOMES
+from decisions.rewards import Outcomes, RewardSource
 from serving.intake import PART, Unfit, read_events, read_outcomes
 from serving.messages import EventMessage, OutcomeMessage
 from serving.service import DecisionService
+from storage.drain import drain
 from storage.journal import FOR_GOOD
 
 from .conftest import SHOP, Shop
@@ -86,6 +91,47 @@ def test_outcomes_are_credited_once_to_known_decisions(service: DecisionService)
     assert (receipt.accepted, receipt.duplicates) == (1, 1)
     assert [(refused.index, refused.id) for refused in receipt.quarantined] == [(2, "o-2"), (3, "o-3")]
     assert "never answered" in receipt.quarantined[0].reason
+
+
+def test_outcomes_may_know_the_entity_alone_or_correct_one_another(service: DecisionService) -> None:
+    service.decide("shop", "p-1", decision_id="d-1")
+    sent = [
+        OutcomeMessage("o-1", "d-1", 5),
+        OutcomeMessage("o-2", "d-1", 3, corrects="o-1"),
+        OutcomeMessage("o-3", None, 7, entity_id="p-2"),
+        OutcomeMessage("o-4", None, 7),
+        OutcomeMessage("o-5", "d-1", 7, entity_id="p-2"),
+        OutcomeMessage("o-6", "d-1", 3, corrects="o-0"),
+    ]
+    receipt = service.accept_outcomes("shop", sent)
+    assert (receipt.accepted, [refused.id for refused in receipt.quarantined]) == (3, ["o-4", "o-5", "o-6"])
+    assert [refused.reason.split("`")[1] for refused in receipt.quarantined] == ["decision_id", "entity_id", "corrects"]
+
+    drain(service.journal, service.tables, {"shop": service.use_cases["shop"].schema})
+
+    kept = service.tables.frame(service.use_cases["shop"].schema, OUTCOMES).sort("outcome_id")
+    assert kept.select("outcome_id", "decision_id", "entity_id", "reward", "corrects").rows() == [
+        ("o-1", "d-1", "p-1", 5, ""),
+        ("o-2", "d-1", "p-1", 3, "o-1"),
+        ("o-3", "", "p-2", 7, ""),
+    ]
+    assert service.accept_outcomes("shop", sent[:3]).duplicates == 3
+
+
+def test_an_event_that_is_an_outcome_too_is_kept_as_both_once(shop: Shop) -> None:
+    paid = Outcomes(sources=(RewardSource("purchase", "amount_micros", factor=2),))
+    use_case = dataclasses.replace(SHOP, outcomes=paid)
+    with DecisionService(shop.settings, {"shop": use_case}) as service:
+        service.accept_events("shop", [purchase(1, 5), purchase(1, 5), purchase(2, 9)])
+        drain(service.journal, service.tables, {"shop": use_case.schema})
+        kept = service.tables.frame(use_case.schema, OUTCOMES).sort("outcome_id")
+        happened = service.tables.frame(use_case.schema, EVENTS)["type"].value_counts(sort=True)
+
+    assert kept.select("outcome_id", "decision_id", "entity_id", "reward", "kind").rows() == [
+        ("e-1:amount_micros", "", "p-1", 10, "purchase"),
+        ("e-2:amount_micros", "", "p-1", 18, "purchase"),
+    ]
+    assert sorted(happened.rows()) == [("outcome", 2), ("purchase", 2)]
 
 
 def test_the_same_id_with_other_content_is_a_conflict(service: DecisionService) -> None:

@@ -147,3 +147,15 @@ def test_a_half_written_file_is_never_read(journal: Journal, tables: Tables, tmp
 
     assert tables.frame(SCHEMA, "events").height == 1
     assert isinstance(tables.frame(SCHEMA, "events"), pl.DataFrame)
+
+
+def test_a_file_from_before_a_column_is_read_with_nothing_in_it(journal: Journal, tables: Tables) -> None:
+    outcome = Outcome("o1", "d1", "anna", "shop", 5, 7, 9, 3, corrects="o0")
+    journal.write(lambda write: write.append("outcomes", msgspec.msgpack.encode(outcome)))
+    drain(journal, tables, SCHEMAS)
+    file = tables.files("shop", "outcomes")[0]
+    pl.read_parquet(file).drop("corrects").write_parquet(file)
+    journal.write(lambda write: write.append("outcomes", msgspec.msgpack.encode(msgspec.structs.replace(outcome, outcome_id="o2"))))
+    drain(journal, tables, SCHEMAS)
+
+    assert tables.frame(SCHEMA, "outcomes").sort("outcome_id").select("outcome_id", "corrects").rows() == [("o1", None), ("o2", "o0")]

@@ -3,10 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from contracts.errors import DefinitionError, NotFound
 from contracts.events import FieldType
+from decisions.rewards import Outcomes, RewardSource
 from tests.use_cases.conftest import Copy, load_copy
 from use_cases.definition import AttributeSource, UseCase, load, load_all
 from use_cases.game_promotion import USE_CASE
@@ -71,6 +73,22 @@ def test_a_wrong_line_is_named_with_what_to_write_instead(copied: Path, line: st
 def test_an_attribute_source_needs_an_event_type_of_its_name() -> None:
     with pytest.raises(DefinitionError, match="`profil` has no event type of its name. Did you mean `profile`?"):
         replace(USE_CASE, attribute_sources=(AttributeSource("profil", ""),))
+
+
+@pytest.mark.parametrize("source", [RewardSource("purchases", "amount_micros"), RewardSource("purchase", "product")])
+def test_outcomes_come_from_an_integer_field_of_an_event_type(source: RewardSource) -> None:
+    with pytest.raises(DefinitionError, match="no integer field of an event type"):
+        replace(USE_CASE, outcomes=Outcomes(sources=(source,)))
+
+
+def test_rewards_are_as_the_use_case_declares_them() -> None:
+    decisions = pl.DataFrame({"decision_id": ["a", "b"], "decided_at": [0, 1]})
+    sent = pl.DataFrame(
+        {"decision_id": ["a", "a"], "event_time": [3, USE_CASE.outcome_window_us], "ingested_time": [3, 3], "reward": [7, -9]}
+    )
+    use_case = replace(USE_CASE, outcomes=Outcomes(default_reward=-1))
+
+    assert use_case.rewards(decisions, sent, now_us=USE_CASE.outcome_window_us + 1)["reward"].to_list() == [-2, -1]
 
 
 def test_the_baseline_must_be_a_candidate() -> None:
