@@ -93,7 +93,7 @@ def _say_conclusion(arm: ArmState) -> None:
     step = conclusion.verdict.step if conclusion.verdict else "keep running"
     console().print(f"[bold]{arm.arm} {arm.release_id}: {step}[/bold]. {conclusion.reason}", soft_wrap=True)
     far = "not known yet how far along" if conclusion.progress is None else f"{conclusion.progress:.0%} of what is planned has come"
-    left = f", about {conclusion.days_left:,.1f} days to go" if conclusion.days_left else ""
+    left = f", about {conclusion.days_left:,.1f} days to go" if conclusion.days_left and step == "keep running" else ""
     ratio = (
         f"arms are filled as planned (p = {conclusion.sample_ratio:.3g})"
         if conclusion.sample_ratio >= 0.001

@@ -138,7 +138,7 @@ def _say(declared: UseCase, known: _Known, found: Planned, sure: float, share: f
     print_table(f"Plan for {declared.name}", ("what", "how much"), rows)
     for conclusion in concluded:
         far = "not known yet" if conclusion.progress is None else f"{conclusion.progress:.0%} of what is planned has come"
-        left = "" if not conclusion.days_left else f", {_days(conclusion.days_left)} days to go"
+        left = "" if not conclusion.days_left or conclusion.step != "wait" else f", {_days(conclusion.days_left)} days to go"
         console().print(f"running: {conclusion.release_id}, {conclusion.days:.1f} matured days, {far}{left}; {conclusion.reason}")
 
 

@@ -182,7 +182,8 @@ def _information(decisions: int, independent: float, error: float, entities: int
         return 0.0
     if math.isnan(independent):
         return float(entities)
-    return decisions * independent / error**2 if error > 0.0 else float(decisions)
+    # why: where nothing varies, rounding is no variance
+    return decisions * independent / error**2 if error > 0.0 and independent > 0.0 else float(decisions)
 
 
 def _standardised(ours: Entities, theirs: Entities) -> tuple[Floats, Floats, Floats] | None:

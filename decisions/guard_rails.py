@@ -89,7 +89,7 @@ def watch(rail: GuardRail, ours: Entities, theirs: Entities, confidence: float) 
     beyond = sign * difference.plain.value - (0.0 if rail.relative else tolerated)
     error = difference.error(confidence)
     state: State = "breached" if beyond - error > 0.0 else "held" if beyond + error < 0.0 else "open"
-    worse = beyond + tolerated
+    worse = sign * (ours.mean - theirs.mean)
     return Watched(rail, ours.mean, theirs.mean, worse, worse - error, worse + error, tolerated, state)
 
 

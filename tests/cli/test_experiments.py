@@ -1,7 +1,10 @@
 """`offerloop experiments` and `offerloop plan`, over an installation that does not run."""
 
 import json
+import re
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,3 +77,26 @@ def test_a_plan_before_there_is_a_log(run: Run) -> None:
 @pytest.mark.usefixtures("layout")
 def test_a_log_too_short_to_plan_by_is_said(run: Run) -> None:
     assert "give --mean, --sd and --players-per-day instead" in run("plan", USE_CASE).err
+
+
+@pytest.fixture
+def guide(repository: Path) -> str:
+    return (repository / "docs/experiments.md").read_text()
+
+
+def test_every_line_of_the_guide_runs(run: Run, compared: list[str], guide: str, tmp_path: Path) -> None:
+    lines = [line for block in re.findall(r"```sh\n(.*?)```", guide, re.DOTALL) for line in block.splitlines()]
+    assert len(lines) >= 7
+    for line in lines:
+        program, *words = shlex.split(line)
+        ran = run(*words)
+        assert program == "offerloop" and ran.code == 0 and ran.out, f"{line}: {ran.err}"
+    assert (tmp_path / "gain.svg").exists()
+
+
+def test_the_guard_rails_and_modules_of_the_guide_are_there(guide: str, repository: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    found: dict[str, Any] = {}
+    exec(code, found)
+    assert found["GUARD_RAILS"][-1].tolerance == 0.002
+    assert all((repository / name).is_file() for name in re.findall(r"`(decisions/\w+\.py)`", guide))
