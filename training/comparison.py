@@ -13,7 +13,6 @@ from decisions.assignment import assign
 from decisions.covariates import first_features
 from decisions.gain import Entities
 from decisions.guard_rails import measurable, measured
-from decisions.rewards import matured
 from decisions.sample_ratio import sample_ratio_so_far
 from decisions.value import Estimate, Floats
 from decisions.verdict import Compared, Rules, Verdict, judge, planned_information
@@ -133,6 +132,11 @@ def conclude_all(
     return tuple(concluded)
 
 
+def matured_after_us(use_case: UseCase) -> int:
+    """How long after a decision its reward is taken for final."""
+    return use_case.outcome_window_us + use_case.outcomes.late_us
+
+
 def entities_of(rewards: pl.DataFrame, scale: int, covariates: tuple[pl.DataFrame, Floats] | None = None) -> Entities:
     """The entities of matured decisions of one arm, in the unit that people read.
 
@@ -192,17 +196,17 @@ def compare(
     """
     running = decisions.filter(pl.col("decided_at").is_between(span.drawn_us, now_us) & (pl.col("arm") != CONTROL))
     pair = {CHAMPION: plan.champion.release_id, arm.name: arm.release_id}
-    counted = running.filter(
+    # why: an outcome that names no decision is credited to one of all its entity's, so rewards come before choosing which decisions count
+    counted = use_case.rewards(running, outcomes, now_us=now_us).filter(
         (pl.col("decided_at") >= span.since_us)
         & pl.any_horizontal((pl.col("arm") == name) & (pl.col("release_id") == release) for name, release in pair.items())
     )
     counted = counted.filter(pl.col("arm").n_unique().over("entity_id") == 1)
     if len(span.plans) > 1:
         counted = counted.filter(pl.col("entity_id").is_in(_steady(counted["entity_id"].unique().to_list(), span.plans)))
-    closed = matured(counted, outcomes, window_us=use_case.outcome_window_us, now_us=now_us)
-    rails = [rail for rail in use_case.guard_rails if measurable(rail, closed, outcomes)]
+    rails = [rail for rail in use_case.guard_rails if measurable(rail, counted, outcomes)]
     metrics_of = [rail.metric for rail in rails]
-    totals = _totals(measured(closed, _credited(closed, outcomes, use_case.outcome_window_us), rails), metrics_of)
+    totals = _totals(measured(counted, _credited(use_case, counted, outcomes, now_us), rails), metrics_of)
     covariates = first_features(running, names) if "features" in running.columns else None
     parts = {name: totals.filter(pl.col("arm") == name) for name in pair}
     ours, theirs = (_entities(parts[name], "reward", use_case.reward_scale, covariates) for name in (arm.name, CHAMPION))
@@ -214,7 +218,7 @@ def compare(
         arm=arm.name,
         ours=ours,
         theirs=theirs,
-        days=(now_us - use_case.outcome_window_us - span.since_us) / DAY_US,
+        days=(now_us - matured_after_us(use_case) - span.since_us) / DAY_US,
         sample_ratio=_sample_ratio(running, plan, span),
         metrics=metrics,
     )
@@ -264,12 +268,15 @@ def _sample_ratio(running: pl.DataFrame, plan: TrafficPlan, span: Span) -> float
     return sample_ratio_so_far(arrivals, [arm.share for arm in plan.arms])
 
 
-def _credited(rewards: pl.DataFrame, outcomes: pl.DataFrame, window_us: int) -> pl.DataFrame:
-    """The outcomes that fell into the outcome window of their decision."""
+def _credited(use_case: UseCase, rewards: pl.DataFrame, outcomes: pl.DataFrame, now_us: int) -> pl.DataFrame:
+    """The outcomes that fell into the window of the decision they name, as they came in: for guard rails a correction is one more."""
+    window = use_case.outcome_window_us
+    until = pl.when(pl.col("reward") < 0).then(max(window, use_case.outcomes.refund_window_us)).otherwise(window)
     happened = pl.min_horizontal("event_time", "ingested_time")
     decided = rewards.select("decision_id", _decided="decided_at")
-    inside = happened.is_between(pl.col("_decided"), pl.col("_decided") + window_us, closed="left")
-    return outcomes.join(decided, on="decision_id").filter(inside)
+    inside = happened.is_between(pl.col("_decided"), pl.col("_decided") + until, closed="left")
+    known = outcomes.filter(pl.col("ingested_time") <= now_us)
+    return known.join(decided, on="decision_id").filter(inside)
 
 
 def _totals(rewards: pl.DataFrame, metrics: Sequence[str]) -> pl.DataFrame:

@@ -15,7 +15,6 @@ from contracts.errors import BundleRefused
 from contracts.tables import DECISIONS, OUTCOMES, SHADOW
 from contracts.traffic import CHAMPION, CONTROL, TrafficPlan
 from decisions.gain import Entities, gain, mean_bounds
-from decisions.rewards import matured
 from decisions.sequential import Bounds
 from decisions.shadow import ShadowValue, shadow_value
 from decisions.value import difference, ratio
@@ -23,7 +22,7 @@ from features.definitions import FeatureSet
 from releases.bundle import read_bundle
 from releases.ledger import Ledger
 from storage.tables import Tables
-from training.comparison import Conclusion, History, compare, conclude_all, entities_of, span_of
+from training.comparison import Conclusion, History, compare, conclude_all, entities_of, matured_after_us, span_of
 from use_cases.definition import UseCase
 
 _COLUMNS = (
@@ -39,7 +38,6 @@ _COLUMNS = (
     "features",
     "source",
 )
-_OUTCOME_COLUMNS = ("decision_id", "event_time", "ingested_time", "reward", "kind")
 
 
 CONFIDENCE = 0.95
@@ -146,10 +144,10 @@ def looks(sources: Sources) -> Mapping[str, tuple[Look, ...]]:
     course = {}
     for arm in plan.arms[1:]:
         span = span_of(history, plan, arm, since_us)
-        last = (sources.now_us - use_case.outcome_window_us - span.since_us) / DAY_US
+        last = (sources.now_us - matured_after_us(use_case) - span.since_us) / DAY_US
         found = []
         for day in [*range(1, math.floor(last) + 1), *([last] if last > 0 and last != math.floor(last) else [])]:
-            at = span.since_us + round(day * DAY_US) + use_case.outcome_window_us
+            at = span.since_us + round(day * DAY_US) + matured_after_us(use_case)
             compared = compare(use_case, plan, arm, decisions, outcomes, span, now_us=at, names=names)
             if len(compared.ours) > 1 and len(compared.theirs) > 1:
                 known = gain(compared.ours, compared.theirs)
@@ -186,13 +184,10 @@ def _begun(sources: Sources, plan: TrafficPlan) -> tuple[int, History]:
 
 def _read(sources: Sources, since_us: int, *more: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     use_case, tables = sources.use_case, sources.tables
-    found = []
-    for table, columns, time in ((DECISIONS, (*_COLUMNS, *more), "decided_at"), (OUTCOMES, _OUTCOME_COLUMNS, "ingested_time")):
-        files = tables.files(use_case.name, table)
-        rows = pl.scan_parquet(files, hive_partitioning=False) if files else tables.frame(use_case.schema, table).lazy()
-        found.append(rows.filter(pl.col(time) >= since_us).select(columns).collect())
-    decisions, outcomes = found
-    return decisions.filter(pl.col("source") == "served"), outcomes
+    files = tables.files(use_case.name, DECISIONS)
+    rows = pl.scan_parquet(files, hive_partitioning=False) if files else tables.frame(use_case.schema, DECISIONS).lazy()
+    decisions = rows.filter((pl.col("decided_at") >= since_us) & (pl.col("source") == "served")).select(*_COLUMNS, *more).collect()
+    return decisions, tables.frame(use_case.schema, OUTCOMES).filter(pl.col("ingested_time") >= since_us)
 
 
 def _state(sources: Sources, plan: TrafficPlan, since_us: int, history: History) -> Experiment:
@@ -201,7 +196,7 @@ def _state(sources: Sources, plan: TrafficPlan, since_us: int, history: History)
     names = feature_names(sources.bundles, plan, use_case)
     concluded = conclude_all(use_case, plan, decisions, outcomes, since_us=since_us, now_us=now_us, history=history, names=names)
     by_release = {conclusion.release_id: conclusion for conclusion in concluded}
-    rewards = matured(decisions, outcomes, window_us=use_case.outcome_window_us, now_us=now_us)
+    rewards = use_case.rewards(decisions, outcomes, now_us=now_us)
     releases = {arm.name: arm.release_id for arm in plan.arms}
     rewards = rewards.filter(
         (pl.col("arm") == CONTROL)

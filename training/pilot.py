@@ -10,9 +10,8 @@ from contracts.tables import DECISIONS, OUTCOMES
 from contracts.traffic import CHAMPION
 from decisions.covariates import first_features
 from decisions.planning import Traffic, traffic_of
-from decisions.rewards import matured
 from decisions.shadow import ShadowValue, shadow_value
-from training.comparison import entities_of
+from training.comparison import entities_of, matured_after_us
 from training.experiment import Sources, feature_names
 
 LEAST_ENTITIES = 100
@@ -68,7 +67,7 @@ def pilot(sources: Sources, days: float = 28.0) -> Pilot:
     """
     use_case, tables = sources.use_case, sources.tables
     plan = sources.ledger.plan(use_case.name)
-    until = sources.now_us - use_case.outcome_window_us
+    until = sources.now_us - matured_after_us(use_case)
     files = tables.files(use_case.name, DECISIONS)
     rows = pl.scan_parquet(files, hive_partitioning=False) if files else tables.frame(use_case.schema, DECISIONS).lazy()
     champion = rows.filter(
@@ -76,7 +75,7 @@ def pilot(sources: Sources, days: float = 28.0) -> Pilot:
     )
     decisions = champion.select(_COLUMNS).collect()
     outcomes = tables.frame(use_case.schema, OUTCOMES)
-    closed = matured(decisions, outcomes, window_us=use_case.outcome_window_us, now_us=sources.now_us).sort("decided_at")
+    closed = use_case.rewards(decisions, outcomes, now_us=sources.now_us).sort("decided_at")
     if plan is None or closed["entity_id"].n_unique() < LEAST_ENTITIES:
         reason = f"{closed['entity_id'].n_unique()} entities had matured decisions of the champion; {LEAST_ENTITIES} are needed"
         raise DataRefused(f"log of {use_case.name}", [f"{reason}; give --mean, --sd and --players-per-day instead"])
