@@ -72,6 +72,10 @@ class Eligibility:
         self._conditions = _compile(catalogue, features, self._all)
         self._dates = _dates(catalogue, self._all)
         self._limits = _limits(catalogue, self._all)
+        # why: there are many limits of one candidate each, and an entity was shown few of them
+        own = [limited for limited in self._limits if not limited.limit.group]
+        self._own = {name: tuple(limited for limited in own if name in limited.counts) for name in self._ids}
+        self._shared = tuple(limited for limited in self._limits if limited.limit.group)
         self._index = catalogue.index
         self._sets: dict[int, EligibleSet] = {}
         self.looks_back_us = catalogue.looks_back_us
@@ -93,7 +97,11 @@ class Eligibility:
             if not dates.valid_from_us <= now_us < dates.valid_until_us:
                 alive &= dates.keeps
         if shown:
-            for limited in self._limits:
+            for candidate_id, times in shown.items():
+                for limited in self._own.get(candidate_id, ()):
+                    if len(times) - bisect_right(times, now_us - limited.limit.window_us) >= limited.limit.most:
+                        alive &= limited.keeps
+            for limited in self._shared:
                 if _used_up(limited, shown, now_us):
                     alive &= limited.keeps
         for candidate_id in withheld:

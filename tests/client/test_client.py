@@ -160,12 +160,19 @@ def test_receipts_of_parts_are_joined(make: Make, server: Server) -> None:
     server.then = lambda path, body: (200, {"accepted": len(next(iter(body.values()))) - 1, "duplicates": 0, "quarantined": [refused]}, {})
     events = [Event(f"e-{number}", "p-1", "login", 5) for number in range(600)]
     assert make().send_events("shop", events) == Receipt(598, 0, (Refused(1, "x", "no"), Refused(501, "x", "no")))
-    outcomes = [Outcome("o-1", "d-1", 5), Outcome("o-2", "d-1", 6, "2026-01-01T00:00:00Z")]
-    assert make().send_outcomes("shop", outcomes).accepted == 1
+    outcomes = [
+        Outcome("o-1", "d-1", 5),
+        Outcome("o-2", "d-1", 6, "2026-01-01T00:00:00Z"),
+        Outcome("o-3", None, 6, entity_id="p-1"),
+        Outcome("o-4", "d-1", 5, corrects="o-2"),
+    ]
+    assert make().send_outcomes("shop", outcomes).accepted == 3
     assert server.requests[-1][2] == {
         "outcomes": [
             {"outcome_id": "o-1", "decision_id": "d-1", "reward": 5},
             {"outcome_id": "o-2", "decision_id": "d-1", "reward": 6, "event_time": "2026-01-01T00:00:00Z"},
+            {"outcome_id": "o-3", "decision_id": None, "reward": 6, "entity_id": "p-1"},
+            {"outcome_id": "o-4", "decision_id": "d-1", "reward": 5, "corrects": "o-2"},
         ]
     }
     assert make().send_events("shop", []) == Receipt(0, 0, ())

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import msgspec
@@ -12,6 +13,7 @@ from contracts.traffic import CHAMPION, CONTROL
 from decisions.assignment import Assignment
 from decisions.decide import DecisionRequest, ReleaseRuntime, decide
 from decisions.explain import exclusions, recompute
+from decisions.policies import PolicySpec, build_policy
 from features.definitions import FeatureRow
 
 NOW = 1_000 * DAY_US
@@ -86,3 +88,22 @@ def test_it_says_why_each_other_candidate_was_not_eligible(runtime: ReleaseRunti
         "coins": ("limit 1 of itself in 24 h is used up",),
     }
     assert exclusions(made, runtime)["coins"] == ()
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        PolicySpec("softmax", 0.03, temperature=0.4, scale=200.0),
+        PolicySpec("inverse_gap", 0.03, gamma=11.0, scale=200.0, explore_new=0.7, seen={"none": 80, "gems": 90}),
+    ],
+    ids=lambda spec: spec.kind,
+)
+@given(level=st.integers(1, 9), draw=st.floats(0.0, 1.0, exclude_max=True))
+def test_what_explores_by_scores_is_computed_again_too(runtime: ReleaseRuntime, spec: PolicySpec, level: int, draw: float) -> None:
+    exploring = dataclasses.replace(
+        runtime, policy=build_policy(msgspec.json.decode(msgspec.json.encode(spec), type=PolicySpec), runtime.catalogue)
+    )
+    made = decision(exploring, (float(level), 1.0, 2.5), draw)
+
+    assert recompute(made, exploring).exact
+    assert made.propensity > 0.0
