@@ -1,6 +1,7 @@
 """The traffic plan: which release answers whom. The one thing that changes when a release goes live."""
 
 import re
+from itertools import pairwise
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -72,8 +73,9 @@ class TrafficPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         msgspec.structs.force_setattr(self, "arms", _laid_out(self.arms))
         taken = sorted(part for arm in self.arms for part in arm.ranges)
         ends = [0.0, *(end for part in taken for end in part), 1.0]
+        overlap = any(later < earlier - _LEAST for earlier, later in pairwise(ends))
         short = [arm.name for arm in self.arms[1:] if abs(_length(arm.ranges) - arm.share) > 1e-9]
-        if short or ends != sorted(ends):
+        if short or overlap:
             raise DefinitionError(
                 where, f"ranges {taken} overlap, or are not as long as the share of {short}", "Let the steps lay them out."
             )
@@ -82,12 +84,12 @@ class TrafficPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The arms once this one has that share; entities move between it and the champion alone.
 
         A new arm and a growing one take from the champion: the canary from the low end up, others from the high end down. A shrinking one
-        gives back what it took last. An arm of another name that answered with this release gives back all.
+        gives back what it took last. A release that changes the name of its arm, as from canary to challenger, keeps its entities.
 
         Raises:
             DefinitionError: that would leave the champion less than nothing.
         """
-        own = next((arm.ranges for arm in self.arms[1:] if arm.name == name and arm.release_id == release_id), ())
+        own = next((arm.ranges for arm in self.arms[1:] if arm.release_id == release_id), ())
         others = tuple(arm for arm in self.arms[1:] if arm.release_id != release_id and arm.name != name)
         rest = 1.0 - share - sum(arm.share for arm in others)
         if rest < -_LEAST:

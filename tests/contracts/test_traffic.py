@@ -40,6 +40,18 @@ def test_a_growing_arm_takes_from_the_champion_past_its_neighbour_and_gives_that
     assert plan(*shrunk.without_arm("r-2")).arms == (Arm("champion", "r-1", 0.75), Arm("challenger_b", "r-3", 0.25, ((0.5, 0.75),)))
 
 
+def test_a_canary_that_becomes_a_challenger_keeps_its_entities() -> None:
+    made = plan(Arm("champion", "r-1", 0.875), Arm("canary", "r-2", 0.125))
+
+    assert made.with_arm("challenger", "r-2", 0.5)[1] == Arm("challenger", "r-2", 0.5, ((0.0, 0.125), (0.625, 1.0)))
+
+
+def test_shares_that_are_no_binary_fractions_may_fill_the_interval() -> None:
+    made = plan(Arm("champion", "r-1", 0.0), Arm("canary", "r-2", 0.1 + 0.2), Arm("challenger", "r-3", 0.7))
+
+    assert plan(*made.without_arm("r-2")).champion.share == pytest.approx(0.3)
+
+
 @pytest.mark.parametrize(
     "arms, reason",
     [
