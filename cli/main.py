@@ -16,6 +16,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "status": ("cli.status", "Say what runs, where, and which releases answer."),
     "doctor": ("cli.doctor", "Say what is missing on this machine, and how to mend it."),
     "import": ("cli.importing", "Take in decisions and outcomes, or events, that were logged elsewhere."),
+    "evaluate": ("cli.evaluate", "Say what a policy would have earned, from a log that another one made."),
     "train": ("cli.train", "Start a training by its signed webhook, and follow it."),
     "releases": ("cli.releases", "List releases and where they stand."),
     "experiments": ("cli.experiments", "Say what every arm earns, what is concluded, and how far along it is."),
