@@ -1,6 +1,6 @@
 """The live comparison: what experiments against the champion have shown so far, and whether that is enough to end them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -9,17 +9,14 @@ import polars as pl
 
 from contracts.clock import DAY_US
 from contracts.traffic import CHAMPION, CONTROL, Arm, TrafficPlan
-from decisions.assignment import assign
 from decisions.covariates import first_features
 from decisions.gain import Entities
 from decisions.guard_rails import measurable, measured
 from decisions.sample_ratio import sample_ratio_so_far
 from decisions.value import Estimate, Floats
 from decisions.verdict import Compared, Rules, Verdict, judge, planned_information
+from training.span import History, Span, in_force, span_of, steady
 from use_cases.definition import UseCase
-
-History: TypeAlias = Sequence[tuple[int, TrafficPlan]]
-"""Traffic plans and since when each was in force, oldest first."""
 
 Step: TypeAlias = Literal["promote", "refuse", "retire", "wait"]
 
@@ -46,24 +43,6 @@ class Conclusion:
     progress: float | None = None
     days: float = 0.0
     days_left: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The time over which an arm is compared with the champion.
-
-    Attributes:
-        since_us: when the arm got its release and share; earlier decisions do not count.
-        drawn_us: when entities were drawn into arms by the present salt: what was known of them at their first decision since then, no arm
-            has had an effect on.
-        changed_us: when any arm's share last changed.
-        plans: that were in force since `since_us`, each composition of arms once; the present one last.
-    """
-
-    since_us: int
-    drawn_us: int
-    changed_us: int
-    plans: tuple[TrafficPlan, ...]
 
 
 def conclude(
@@ -155,24 +134,6 @@ def weight(conclusion: Conclusion) -> tuple[int, float]:
     return order.index(conclusion.step), -conclusion.gain.value if conclusion.gain else 0.0
 
 
-def span_of(history: History, plan: TrafficPlan, arm: Arm, since_us: int) -> Span:
-    """The time over which an arm of a plan is compared, as the history says; all of it since `since_us` where there is none.
-
-    Other arms that come and go do not begin it anew: see `compare`.
-    """
-    alike = [(at, other) for at, other in _while(history, lambda other: _drawn_as(plan, other))]
-    drawn = alike[-1][0] if alike else since_us
-    champion = plan.champion.release_id
-    since = [
-        at
-        for at, _ in _while(history, lambda other: _drawn_as(plan, other) and arm in other.arms and other.champion.release_id == champion)
-    ]
-    changed = [at for at, _ in _while(history, lambda other: _drawn_as(plan, other) and other.arms == plan.arms)]
-    begun = since[-1] if since else since_us
-    layouts = {other.arms: other for at, other in alike if at >= begun and other.arms != plan.arms}
-    return Span(begun, min(drawn, begun), changed[-1] if changed else begun, (*layouts.values(), plan))
-
-
 def compare(
     use_case: UseCase,
     plan: TrafficPlan,
@@ -195,15 +156,16 @@ def compare(
         span: see `span_of`.
     """
     running = decisions.filter(pl.col("decided_at").is_between(span.drawn_us, now_us) & (pl.col("arm") != CONTROL))
+    since_us = in_force(running, plan, span.before, span.since_us)
     pair = {CHAMPION: plan.champion.release_id, arm.name: arm.release_id}
     # why: an outcome that names no decision is credited to one of all its entity's, so rewards come before choosing which decisions count
     counted = use_case.rewards(running, outcomes, now_us=now_us).filter(
-        (pl.col("decided_at") >= span.since_us)
+        (pl.col("decided_at") >= since_us)
         & pl.any_horizontal((pl.col("arm") == name) & (pl.col("release_id") == release) for name, release in pair.items())
     )
     counted = counted.filter(pl.col("arm").n_unique().over("entity_id") == 1)
     if len(span.plans) > 1:
-        counted = counted.filter(pl.col("entity_id").is_in(_steady(counted["entity_id"].unique().to_list(), span.plans)))
+        counted = counted.filter(pl.col("entity_id").is_in(steady(counted["entity_id"].unique().to_list(), span.plans)))
     rails = [rail for rail in use_case.guard_rails if measurable(rail, counted, outcomes)]
     metrics_of = [rail.metric for rail in rails]
     totals = _totals(measured(counted, _credited(use_case, counted, outcomes, now_us), rails), metrics_of)
@@ -232,38 +194,12 @@ def _step(verdict: Verdict) -> Step:
     return "retire" if verdict.cause == "spent" else "refuse"
 
 
-def _while(history: History, holds: Callable[[TrafficPlan], bool]) -> History:
-    """The newest plans for which something holds, back to the first for which it does not; newest first."""
-    found = []
-    for at, plan in reversed(history):
-        if not holds(plan):
-            break
-        found.append((at, plan))
-    return found
-
-
-def _drawn_as(plan: TrafficPlan, other: TrafficPlan) -> bool:
-    """Whether two plans draw entities into arms alike, but for the arms' shares."""
-    if len(other.arms) < 2:
-        return False
-    return (plan.salt, plan.control_salt, plan.control_share) == (other.salt, other.control_salt, other.control_share)
-
-
-def _steady(entities: Sequence[str], plans: Sequence[TrafficPlan]) -> list[str]:
-    """The entities that all plans put into the same arm with the same release."""
-    kept = []
-    for entity in entities:
-        found = {(assignment.arm, assignment.release_id) for assignment in (assign(plan, entity) for plan in plans)}
-        if len(found) == 1:
-            kept.append(entity)
-    return kept
-
-
 def _sample_ratio(running: pl.DataFrame, plan: TrafficPlan, span: Span) -> float:
     """Of entities that were first seen since shares last changed: those before may have come back more or less often as their arm did."""
     first = running.sort("decided_at", "entity_id").unique("entity_id", keep="first", maintain_order=True)
     places = {arm.name: place for place, arm in enumerate(plan.arms)}
-    counted = first.filter((pl.col("decided_at") >= span.changed_us) & pl.col("arm").is_in(list(places)))
+    changed_us = in_force(running, plan, span.before_change, span.changed_us)
+    counted = first.filter((pl.col("decided_at") >= changed_us) & pl.col("arm").is_in(list(places)))
     arrivals = counted["arm"].replace_strict(places, return_dtype=pl.Int64).to_numpy()
     return sample_ratio_so_far(arrivals, [arm.share for arm in plan.arms])
 

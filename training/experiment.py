@@ -22,7 +22,8 @@ from features.definitions import FeatureSet
 from releases.bundle import read_bundle
 from releases.ledger import Ledger
 from storage.tables import Tables
-from training.comparison import Conclusion, History, compare, conclude_all, entities_of, matured_after_us, span_of
+from training.comparison import Conclusion, compare, conclude_all, entities_of, matured_after_us
+from training.span import History, span_of
 from use_cases.definition import UseCase
 
 _COLUMNS = (

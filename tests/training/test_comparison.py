@@ -13,7 +13,8 @@ from decisions.assignment import assign
 from decisions.guard_rails import GuardRail
 from decisions.policies import PolicySpec
 from features.definitions import FeatureSet, Request
-from training.comparison import Conclusion, History, conclude, conclude_all, span_of
+from training.comparison import Conclusion, conclude, conclude_all
+from training.span import History, in_force, span_of
 from use_cases.definition import UseCase
 
 USE_CASE = UseCase(
@@ -192,6 +193,29 @@ def test_a_share_that_changed_begins_the_arm_anew() -> None:
     found = conclude(USE_CASE, raised, *drawn(history), since_us=0, now_us=7 * DAY_US, history=history)
     # of entities first seen since then, the new shares are what is planned
     assert found is not None and found.sample_ratio > 0.001 and found.days == 3.0
+
+
+def test_decisions_before_a_replica_has_the_plan_do_not_count() -> None:
+    """For the first of seven days the champion alone answers, as the plan before had it."""
+    alone = TrafficPlan("shop", 1, 0.1, (Arm("champion", "r-1", 1.0),), "old salt", "control-salt")
+    lagging = [(0, alone), (DAY_US, PLAN)]
+    decisions, outcomes = drawn(lagging)
+    history = [(-1, alone), (0, PLAN)]
+    found = conclude(USE_CASE, PLAN, decisions, outcomes, since_us=0, now_us=7 * DAY_US, history=history)
+    assert found is not None and found.gain is not None
+    late = decisions.filter((pl.col("decided_at") >= DAY_US) & (pl.col("arm") != "control")).height
+    assert found.gain.n == pytest.approx(late, abs=10) and found.sample_ratio > 0.001
+    unknown = conclude(USE_CASE, PLAN, decisions, outcomes, since_us=0, now_us=7 * DAY_US)
+    assert unknown is not None and unknown.sample_ratio < 0.001
+
+
+def test_a_changed_share_counts_from_the_first_entity_that_it_moves() -> None:
+    raised = TrafficPlan("shop", 3, 0.1, (Arm("champion", "r-1", 0.2), Arm("challenger", "r-2", 0.8)), "salt", "control-salt")
+    decisions, _ = drawn([(0, PLAN), (2 * DAY_US, raised)])
+    outside = decisions.filter(pl.col("arm") != "control")
+    at = in_force(outside, raised, PLAN, DAY_US)
+    assert 2 * DAY_US <= at < 2.05 * DAY_US
+    assert in_force(outside.clear(), raised, PLAN, DAY_US) == in_force(outside.clear(), raised, None, DAY_US) == DAY_US
 
 
 def test_a_salt_drawn_anew_is_another_experiment() -> None:
