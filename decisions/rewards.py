@@ -77,7 +77,7 @@ def rewards(rule: Outcomes, decisions: pl.DataFrame, outcomes: pl.DataFrame, *, 
 
     An outcome is credited to the decision it names, or to those that the rule says, when `decided_at ≤ event_time < decided_at + window`,
     its event time clamped to its ingestion like that of any event. A correction takes the place and the time of what it corrects, if that
-    is of the same decision; of several corrections of one outcome the last that came in counts.
+    is of the same decision; of all corrections of one outcome, and of its corrections, the last that came in counts.
 
     Args:
         rule: of the use case.
@@ -91,8 +91,8 @@ def rewards(rule: Outcomes, decisions: pl.DataFrame, outcomes: pl.DataFrame, *, 
     Returns:
         The decisions' columns in their order, and `reward` (Int64, the use case's KPI unit): the integer sum.
     """
-    happened = _corrected(outcomes.filter(pl.col("ingested_time") <= now_us)).with_columns(
-        pl.col("decision_id").fill_null(""),
+    known = outcomes.filter(pl.col("ingested_time") <= now_us).with_columns(pl.col("decision_id").fill_null(""))
+    happened = _corrected(known).with_columns(
         until=pl.when(pl.col("reward") < 0).then(max(window_us, rule.refund_window_us)).otherwise(window_us),
     )
     active = decisions
@@ -124,11 +124,11 @@ def _corrected(outcomes: pl.DataFrame) -> pl.DataFrame:
         return timed
     known = timed.select(corrects="outcome_id", decision_id="decision_id")
     valid = corrections.join(known, on=["corrects", "decision_id"], how="semi").sort("ingested_time", "outcome_id")
-    last = valid.unique(["corrects"], keep="last", maintain_order=True)
-    replaces = dict(last.select("outcome_id", "corrects").iter_rows())
-    first = {name: _first(name, replaces) for name in replaces}
-    times = timed.filter(pl.col("outcome_id").is_in(list(first.values()))).select(_first="outcome_id", _at="happened")
-    superseded = [*replaces.values(), *set(valid["outcome_id"]).difference(replaces)]
+    corrects = dict(valid.select("outcome_id", "corrects").iter_rows())
+    first = {name: _first(name, corrects) for name in corrects}
+    last = {first[name]: name for name in corrects}
+    superseded = [*last, *set(corrects).difference(last.values())]
+    times = timed.filter(pl.col("outcome_id").is_in(list(last))).select(_first="outcome_id", _at="happened")
     return (
         timed.filter(~pl.col("outcome_id").is_in(superseded))
         .with_columns(_first=pl.col("outcome_id").replace(first))
@@ -138,10 +138,10 @@ def _corrected(outcomes: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _first(name: str, replaces: dict[str, str]) -> str:
+def _first(name: str, corrects: dict[str, str]) -> str:
     passed = {name}
-    while name in replaces and replaces[name] not in passed:
-        name = replaces[name]
+    while name in corrects and corrects[name] not in passed:
+        name = corrects[name]
         passed.add(name)
     return name
 

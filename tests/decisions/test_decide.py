@@ -145,3 +145,12 @@ def test_the_shadow_says_what_it_would_have_done(catalogue: Catalogue, features:
 def test_a_baseline_must_be_a_candidate(catalogue: Catalogue, features: FeatureSet) -> None:
     with pytest.raises(DefinitionError, match="baseline `cake` is no candidate"):
         table_runtime(catalogue, features, PolicySpec("uniform"), "cake")
+
+
+def test_control_gets_nothing_while_its_baseline_is_withheld(catalogue: Catalogue, features: FeatureSet) -> None:
+    runtime = table_runtime(catalogue, features, PolicySpec("uniform"), "gems")
+
+    made = decide(REQUEST, row(9.0), runtime, IN_CONTROL, draw=0.5, now_us=NOW, withheld=("gems",))
+
+    assert (made.action, made.propensity) == (NO_ACTION, 1.0)
+    assert "gems" not in {candidate.candidate_id for candidate in made.candidates}

@@ -80,6 +80,40 @@ def test_limits_of_itself_of_a_group_and_of_all(features: FeatureSet, shown: dic
     assert eligibility.looks_back_us == 100
 
 
+limits = st.lists(st.builds(Limit, st.integers(1, 3), st.integers(1, 12), st.sampled_from(["", ANY, "red", "blue"])), max_size=3)
+
+
+@given(
+    offers=st.lists(st.tuples(st.lists(st.sampled_from(["red", "blue"]), max_size=2, unique=True), limits), min_size=1, max_size=12),
+    shows=st.lists(st.tuples(st.integers(-1, 11), st.integers(0, 20)), max_size=12),
+)
+def test_limits_say_what_counting_one_by_one_says(
+    features: FeatureSet, offers: list[tuple[list[str], list[Limit]]], shows: list[tuple[int, int]]
+) -> None:
+    made = [Candidate(f"c{at}", {}, groups=tuple(groups), limits=tuple(own)) for at, (groups, own) in enumerate(offers)]
+    both = Candidate("rest", {}, (Rule("level", "<", 0),), groups=("red", "blue"))
+    eligibility = Eligibility(Catalogue((Candidate(NO_ACTION, {}), both, *made)), features, NO_ACTION)
+    said = [(NO_ACTION if at < 0 else f"c{at}", time) for at, time in sorted(shows, key=lambda show: show[1])]
+    shown: dict[str, list[int]] = {}
+    for name, time in said:
+        shown.setdefault(name, []).append(time)
+    groups_of = {candidate.candidate_id: candidate.groups for candidate in made}
+
+    def counts(limit: Limit, own: str, name: str) -> bool:
+        return name == own if not limit.group else name in groups_of and (limit.group == ANY or limit.group in groups_of[name])
+
+    expected = [
+        candidate.candidate_id
+        for candidate in made
+        if all(
+            sum(counts(limit, candidate.candidate_id, name) and 20 - time < limit.window_us for name, time in said) < limit.most
+            for limit in candidate.limits
+        )
+    ]
+
+    assert list(eligibility.eligible([1.0, DE, 0.0], shown, 20).ids) == [NO_ACTION, *expected]
+
+
 def test_what_is_withheld_is_shown_to_nobody_but_the_fallback(catalogue: Catalogue, features: FeatureSet) -> None:
     eligibility = Eligibility(catalogue, features, NO_ACTION)
 

@@ -1,5 +1,5 @@
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import polars as pl
 import pytest
@@ -59,7 +59,10 @@ def test_a_window_closes_at_its_end_not_before() -> None:
     assert matured(DECISIONS, OUTCOMES, window_us=DAY_US, now_us=DAY_US)["decision_id"].to_list() == ["bought"]
 
 
-def outcomes(*rows: tuple[str, str | None, str, int, int, int, str, str]) -> pl.DataFrame:
+Row: TypeAlias = tuple[str, str | None, str, int, int, int, str, str]
+
+
+def outcomes(*rows: Row) -> pl.DataFrame:
     """(outcome_id, decision_id, entity_id, event_time, ingested_time, reward, kind, corrects)."""
     columns = ["outcome_id", "decision_id", "entity_id", "event_time", "ingested_time", "reward", "kind", "corrects"]
     texts = dict.fromkeys(("outcome_id", "decision_id", "entity_id", "kind", "corrects"), pl.String)
@@ -123,6 +126,23 @@ def test_of_two_corrections_the_last_that_came_in_counts_and_none_of_another_dec
     assert of(Outcomes(), sent) == {"d1": 20, "d2": 7}
 
 
+def test_what_names_no_decision_is_corrected_too() -> None:
+    sent = outcomes(("o1", None, "e", 6, 6, 50, "", ""), ("o2", None, "e", 20, 20, 30, "", "o1"))
+
+    assert of(Outcomes(), sent) == {"d1": 0, "d2": 30}
+
+
+def test_a_correction_of_a_correction_that_lost_counts_alone() -> None:
+    sent = outcomes(
+        ("o1", "d1", "e", 3, 3, 50, "", ""),
+        ("o2", "d1", "e", 20, 20, 30, "", "o1"),
+        ("o3", "d1", "e", 21, 21, 40, "", "o1"),
+        ("o4", "d1", "e", 22, 22, 35, "", "o2"),
+    )
+
+    assert [of(Outcomes(), sent, now_us=now)["d1"] for now in (20, 21, 22)] == [30, 40, 35]
+
+
 def test_corrections_in_a_circle_end() -> None:
     sent = outcomes(("a", "d1", "e", 3, 3, 50, "", "b"), ("b", "d1", "e", 4, 4, 7, "", "a"), ("c", "d1", "e", 4, 4, 1, "", ""))
 
@@ -155,6 +175,89 @@ def test_a_split_loses_no_unit(amounts: list[int], count: int) -> None:
 
     assert sum(shared.values()) == sum(amounts)
     assert max(shared.values()) - min(shared.values()) <= len(amounts)
+
+
+sent_outcomes = st.lists(
+    st.tuples(
+        st.sampled_from(["d0", "d1", "d2", None]), st.sampled_from(["e", "f"]), st.integers(0, 30), st.integers(0, 30), st.integers(-9, 9),
+        st.sampled_from(["", "shown"]), st.integers(0, 12) | st.none(),
+    ),
+    max_size=12,
+)  # fmt: skip
+
+
+@given(
+    sent=sent_outcomes,
+    credit=st.sampled_from(["last", "first", "split"]),
+    activation=st.sampled_from(["", "shown"]),
+    refund=st.sampled_from([0, 15]),
+    late=st.sampled_from([0, 3]),
+    now=st.integers(0, 40),
+)
+def test_rewards_are_what_the_words_say(
+    sent: list[tuple[str | None, str, int, int, int, str, int | None]],
+    credit: Literal["last", "first", "split"],
+    activation: str,
+    refund: int,
+    late: int,
+    now: int,
+) -> None:
+    decided = {"d0": ("e", 0), "d1": ("e", 6), "d2": ("f", 6)}
+    of_decisions = {**dict.fromkeys(("d0", "d1"), "e"), "d2": "f"}
+    rows = [
+        (
+            f"o{at}",
+            name,
+            of_decisions.get(name or "", entity),
+            time,
+            ingested,
+            reward,
+            kind,
+            "" if back is None or back >= at else f"o{back}",
+        )
+        for at, (name, entity, time, ingested, reward, kind, back) in enumerate(sent)
+    ]
+    decisions = pl.DataFrame(
+        [(name, *rest) for name, rest in decided.items()], schema=["decision_id", "entity_id", "decided_at"], orient="row"
+    )
+    rule = Outcomes(refund_window_us=refund, late_us=late, default_reward=-3, activation=activation, credit=credit)
+
+    assert of(rule, outcomes(*rows), now_us=now, decisions=decisions) == in_words(rule, decided, rows, now)
+
+
+def in_words(rule: Outcomes, decided: dict[str, tuple[str, int]], rows: list[Row], now: int) -> dict[str, int]:
+    """The same by loops, one outcome after another; the window is 10."""
+    known = {row[0]: row for row in rows if row[4] <= now}
+    corrects = {row[0]: row[7] for row in known.values() if row[7] in known and known[row[7]][1] == row[1]}
+
+    def first(name: str) -> str:
+        return first(corrects[name]) if name in corrects else name
+
+    corrections: dict[str, list[Row]] = {}
+    for name in corrects:
+        corrections.setdefault(first(name), []).append(known[name])
+    lasts = {max(rows, key=lambda row: (row[4], row[0]))[0] for rows in corrections.values()}
+    dropped = {*corrections, *corrects} - lasts
+
+    def happened(row: Row) -> int:
+        return min(known[first(row[0])][3:5])
+
+    counted = [(row, happened(row)) for row in known.values() if row[0] not in dropped]
+    shown = {row[1] for row, at in counted if row[6] == rule.activation and row[1] and 0 <= at - decided[row[1]][1] < 10}
+    active = {name: own for name, own in decided.items() if not rule.activation or name in shown}
+    sums: dict[str, int] = {}
+    for row, at in counted:
+        if rule.activation and row[6] == rule.activation:
+            continue
+        length = max(10, rule.refund_window_us) if row[5] < 0 else 10
+        whose = [name for name, (entity, start) in active.items() if entity == row[2] and 0 <= at - start < length]
+        if row[1]:
+            whose = [name for name in whose if name == row[1]]
+        elif rule.credit != "split":
+            whose = whose[-1:] if rule.credit == "last" else whose[:1]
+        for place, name in enumerate(whose):
+            sums[name] = sums.get(name, 0) + row[5] // len(whose) + (place < row[5] % len(whose))
+    return {name: sums.get(name, rule.default_reward) for name, (_, start) in active.items() if start + 10 + rule.late_us <= now}
 
 
 def test_a_decision_that_was_not_displayed_counts_nowhere() -> None:
