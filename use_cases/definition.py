@@ -15,8 +15,9 @@ from contracts.clock import HOUR_US
 from contracts.errors import DefinitionError, NotFound, OfferloopError
 from contracts.events import EventSchema, EventType, FieldType
 from contracts.spelling import meant
+from decisions.eligibility import Eligibility
 from decisions.guard_rails import DEFAULTS, GuardRail
-from decisions.policies import PolicySpec
+from decisions.policies import PolicySpec, build_policy
 from decisions.rewards import PLAIN, Outcomes, rewards
 from features.definitions import FeatureSet
 
@@ -182,6 +183,9 @@ def load(name: str) -> UseCase:
             f"use_cases/{name}", "offers no use case of that name", f"Let its __init__.py define USE_CASE = UseCase(name={name!r}, …)."
         )
     use_case.feature_set.check(use_case.schema)
+    Eligibility(use_case.catalogue, use_case.feature_set, use_case.baseline)
+    for policy in (use_case.start_policy, use_case.learned_policy.trained(rows=1, candidates=1, scale=1.0)):
+        build_policy(policy, use_case.catalogue)
     return use_case
 
 

@@ -44,6 +44,39 @@ def test_a_copy_with_nothing_wrong_is_loaded(copied: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "start_policy, said",
+    [
+        ('PolicySpec("ranked", order=("men",))', "order names \\['men'\\]"),
+        ('PolicySpec("inverse_gap")', "has no gamma"),
+        ('PolicySpec("softmax")', "temperature is 0"),
+    ],
+)
+def test_a_policy_that_cannot_decide_is_refused_at_once(copied: Path, start_policy: str, said: str) -> None:
+    file = copied.with_name("__init__.py")
+    file.write_text(file.read_text().replace('start_policy=PolicySpec("uniform")', f"start_policy={start_policy}"))
+
+    with pytest.raises(DefinitionError, match=said):
+        load_copy()
+
+
+def test_a_rule_about_an_unknown_feature_is_refused_at_once(copied: Path) -> None:
+    file = copied.with_name("catalogue.py")
+    file.write_text(
+        file.read_text()
+        + """
+from contracts.catalogue import Rule
+
+def build(made=build):
+    first, *others = made().candidates
+    return Catalogue((Candidate(first.candidate_id, first.attributes, (Rule("moon", "==", 1),)), *others))
+"""
+    )
+
+    with pytest.raises(DefinitionError, match="rule moon == 1: names no feature of the feature set"):
+        load_copy()
+
+
+@pytest.mark.parametrize(
     "line, said",
     [
         ('_customer.number("newby"),', "event type `customer` has no field `newby`. Did you mean `newbie`?"),
