@@ -60,7 +60,7 @@ class ArmState:
 
     Attributes:
         share: of all entities.
-        value: what it earns. `above_control`: how much more than control does; None for control, and without it.
+        value: what it earns. `above_control`: how much more than control did in the same time; None for control, and without it.
         forecast: what the gate foresaw of its release, with the interval of one look; None where it was never judged.
         conclusion: beside the champion; None for control and the champion itself.
     """
@@ -203,8 +203,8 @@ def _state(sources: Sources, plan: TrafficPlan, since_us: int, history: History)
         (pl.col("arm") == CONTROL)
         | pl.any_horizontal((pl.col("arm") == arm) & (pl.col("release_id") == release) for arm, release in releases.items())
     )
-    parts = {str(arm): entities_of(rows, use_case.reward_scale) for (arm,), rows in rewards.partition_by("arm", as_dict=True).items()}
-    control = parts.get(CONTROL)
+    parts = {str(arm): rows for (arm,), rows in rewards.partition_by("arm", as_dict=True).items()}
+    control = entities_of(parts[CONTROL], use_case.reward_scale) if CONTROL in parts else None
     states = [_arm(sources, CONTROL, plan.champion.release_id, plan.control_share, parts, None)] if plan.control_share else []
     for arm in plan.arms:
         share = (1.0 - plan.control_share) * arm.share
@@ -215,24 +215,21 @@ def _state(sources: Sources, plan: TrafficPlan, since_us: int, history: History)
 
 
 def _arm(
-    sources: Sources, arm: str, release_id: str, share: float, parts: Mapping[str, Entities], conclusion: Conclusion | None
+    sources: Sources, arm: str, release_id: str, share: float, parts: Mapping[str, pl.DataFrame], conclusion: Conclusion | None
 ) -> ArmState:
-    own, control = parts.get(arm), parts.get(CONTROL)
-    above = None
-    if own is not None and control is not None and arm != CONTROL:
-        found = gain(own, control)
-        above = _figure(found.best.value, found.bounds(CONFIDENCE))
-    return ArmState(
-        arm=arm,
-        release_id=release_id,
-        share=share,
-        decisions=int(own.sizes.sum()) if own is not None else 0,
-        entities=len(own) if own is not None else 0,
-        value=_figure(own.mean, mean_bounds(own, confidence=CONFIDENCE)) if own is not None else None,
-        above_control=above,
-        forecast=_forecast(sources, release_id) if arm != CONTROL else None,
-        conclusion=conclusion,
-    )
+    scale = sources.use_case.reward_scale
+    forecast = _forecast(sources, release_id) if arm != CONTROL else None
+    if arm not in parts:
+        return ArmState(arm, release_id, share, 0, 0, None, None, forecast, conclusion)
+    rows = parts[arm]
+    own, above = entities_of(rows, scale), None
+    if arm != CONTROL and CONTROL in parts:
+        beside = parts[CONTROL].filter(pl.col("decided_at").is_between(rows["decided_at"].min(), rows["decided_at"].max()))
+        if beside.height:
+            found = gain(own, entities_of(beside, scale))
+            above = _figure(found.best.value, found.bounds(CONFIDENCE))
+    value = _figure(own.mean, mean_bounds(own, confidence=CONFIDENCE))
+    return ArmState(arm, release_id, share, rows.height, len(own), value, above, forecast, conclusion)
 
 
 def _shadow(sources: Sources, release_id: str, rewards: pl.DataFrame, control: Entities | None) -> ShadowState:
