@@ -9,6 +9,7 @@ from cli.here import clock_of, layout_of, ledger_of, settings_of
 from cli.output import console, json_option, moment, print_json, print_table
 from cli.plots import Band, bands
 from contracts.traffic import CHAMPION
+from decisions.sample_ratio import ALARM
 from decisions.verdict import rail_words
 from storage.tables import Tables
 from training.comparison import Conclusion
@@ -96,7 +97,7 @@ def _say_conclusion(arm: ArmState) -> None:
     left = f", about {conclusion.days_left:,.1f} days to go" if conclusion.days_left and step == "keep running" else ""
     ratio = (
         f"arms are filled as planned (p = {conclusion.sample_ratio:.3g})"
-        if conclusion.sample_ratio >= 0.001
+        if conclusion.sample_ratio >= ALARM
         else "ARMS ARE NOT FILLED AS PLANNED"
     )
     console().print(f"  {conclusion.days:.1f} matured days; {far}{left}; {ratio}", soft_wrap=True)
