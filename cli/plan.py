@@ -9,7 +9,7 @@ from cli.options import GAIN, Size
 from cli.output import console, json_option, print_json, print_table
 from contracts.errors import InvalidInput
 from contracts.settings import Settings
-from decisions.planning import MOST, Planned, Traffic, visible_gain
+from decisions.planning import MOST_DAYS, Planned, Traffic, visible_gain
 from decisions.planning import plan as planned_for
 from storage.tables import Tables
 from training.comparison import Conclusion
@@ -124,14 +124,14 @@ def _say(declared: UseCase, known: _Known, found: Planned, sure: float, share: f
         ("confidence, power", f"{sure:.0%} one-sided, {found.power:.0%}; the challenger has {share:.0%}"),
         ("days, at most", _days(found.days)),
         ("days, on average, if the gain is real", _days(found.expected_days)),
-        (f"{known.unit} by then, outside control", f"{known.a_day * found.days:,.0f}" if found.information < MOST else "never enough"),
+        (f"{known.unit} by then, outside control", f"{known.a_day * found.days:,.0f}" if found.days < MOST_DAYS else "never enough"),
         ("looks at any time cost", f"{found.information / found.fixed:.2f} times what one look at a fixed date would need, at most"),
     ]
     random = _random(known, declared, found)
     if random["costs_each"] is not None:
-        each = f"{random['costs_each']:.4f} {unit} less each"
-        if known.unit == "decisions":
-            each += f"; at {random['share']:.0%} of decisions {random['costs']:,.2f} {unit} until then"
+        each = f"{round(random['costs_each'], 4) + 0.0:.4f} {unit} less each"
+        if known.unit == "decisions" and found.days < MOST_DAYS:
+            each += f"; at {random['share']:.0%} of decisions {round(random['costs'] or 0.0, 2) + 0.0:,.2f} {unit} until then"
         rows.append(("random offers earn", each))
     else:
         rows.append(("random offers earn", "not known: the champion never shows some candidates; or give --random-cost"))
@@ -143,4 +143,4 @@ def _say(declared: UseCase, known: _Known, found: Planned, sure: float, share: f
 
 
 def _days(days: float) -> str:
-    return f"{days:,.1f}" if days < 36_500 else "more than a hundred years"
+    return f"{days:,.1f}" if days < MOST_DAYS else "never: what differs between players for good does not average out"

@@ -19,32 +19,49 @@ POINTS = 161
 MOST = 1e12
 """Information beyond which nothing is planned."""
 
+MOST_DAYS = 36_500.0
+"""Days beyond which nothing is planned."""
+
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """How information comes in.
+    """How information comes in, of everybody outside control.
+
+    Where the same entities come back, what differs between them for good is not averaged out by more of their decisions (Kish 1965,
+    "Survey sampling", section 5.4): `information(days) = a_day · days / (1 + correlation · (repeats(days) − 1))`.
 
     Attributes:
         mean: reward a unit (a decision, or a player), in the unit that people read.
-        deviation: standard deviation of a unit's reward, of units that are independent.
-        a_day: independent units on the first day, of everybody outside control.
-        growth: β in `information(days) = a_day · days^β`: 1 where every day brings others, less where the same come back.
+        deviation: standard deviation of a unit's reward.
+        a_day: units.
+        correlation: of two rewards of one entity, in [0, 1].
+        repeats: units of an entity on the first day, as the units' entities have them; `growth` is h in `repeats(days) = repeats · days^h`:
+            0 where every day brings others, 1 where it always is the same ones.
         reduction: share of the variance that features known beforehand take away.
     """
 
     mean: float
     deviation: float
     a_day: float
-    growth: float = 1.0
+    correlation: float = 0.0
+    repeats: float = 1.0
+    growth: float = 0.0
     reduction: float = 0.0
 
     def information(self, days: float) -> float:
         """Independent units by the end of a day, as many as adjusted ones are worth."""
-        return float(self.a_day * days**self.growth / (1.0 - self.reduction))
+        repeated = max(self.repeats * days**self.growth, 1.0)
+        return float(self.a_day * days / (1.0 + self.correlation * (repeated - 1.0)) / (1.0 - self.reduction))
 
     def days(self, information: float) -> float:
-        """Days until so much has come."""
-        return float((information * (1.0 - self.reduction) / self.a_day) ** (1.0 / self.growth))
+        """Days until so much has come; endless where it never does."""
+        low, high = 0.0, MOST_DAYS
+        if self.information(high) < information:
+            return math.inf
+        while high - low > 1e-9 * high:
+            middle = (low + high) / 2.0
+            low, high = (middle, high) if self.information(middle) < information else (low, middle)
+        return high
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +94,13 @@ def traffic_of(entities: Entities, early: Entities, days: float, share: float = 
         days: of the log.
         share: of the entities outside control that the log is of.
     """
-    whole, half = information_of(entities), information_of(early)
-    growth = min(max(math.log2(whole / half), 0.2), 1.0) if early is not entities and 0.0 < half < whole else 1.0
-    deviation = math.sqrt(entities.independent_variance * float(entities.sizes.sum()))
-    return Traffic(entities.mean, deviation, whole / share / days**growth, growth, foretold(entities))
+    decisions, repeated = float(entities.sizes.sum()), _repeats(entities)
+    design = decisions / max(information_of(entities), 1.0)
+    correlation = min(max((design - 1.0) / (repeated - 1.0), 0.0), 1.0) if repeated > 1.0 else 0.0
+    growth = min(max(math.log2(repeated / _repeats(early)), 0.0), 1.0)
+    deviation = math.sqrt(entities.independent_variance * decisions)
+    first = repeated / days**growth
+    return Traffic(entities.mean, deviation, decisions / share / days, correlation, first, growth, foretold(entities))
 
 
 def plan(traffic: Traffic, gain: float, *, share: float = 0.5, power: float = 0.8, confidence: float = 0.95) -> Planned:
@@ -193,6 +213,11 @@ def _spread(traffic: Traffic, gain: float, share: float) -> float:
     """The standard deviation of the gain's error at an information of 1."""
     grown = 1.0 + gain / traffic.mean if traffic.mean > 0.0 else 1.0
     return traffic.deviation * math.sqrt(grown**2 / share + 1.0 / (1.0 - share))
+
+
+def _repeats(entities: Entities) -> float:
+    """Decisions of a decision's entity, on average."""
+    return float((entities.sizes**2).sum() / entities.sizes.sum())
 
 
 def _above(bounds: Floats) -> Floats:

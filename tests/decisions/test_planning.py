@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from decisions import planning
-from decisions.planning import MOST, Traffic, information_needed, plan, shipped_by, visible_gain
+from decisions.gain import Entities, gain
+from decisions.planning import MOST, Traffic, information_needed, plan, shipped_by, traffic_of, visible_gain
 from decisions.sequential import width
 
 SHOP = Traffic(mean=1.0, deviation=3.0, a_day=2_000)
@@ -33,8 +34,6 @@ def test_the_chance_to_ship_is_that_of_simulated_experiments(effect: float) -> N
 
 def test_experiments_as_long_as_planned_ship_as_often_as_planned() -> None:
     """600 experiments with skewed spend and a real gain, judged by the product's own bounds at 20 looks."""
-    from decisions.gain import Entities, gain
-
     rng = np.random.default_rng(12)
     wanted = 0.3
     planned = plan(Traffic(mean=1.0, deviation=math.sqrt(0.5 * 2.0 * 2.0**2 - 1.0), a_day=500), wanted, power=0.8)
@@ -65,10 +64,31 @@ def test_a_smaller_gain_takes_longer_and_known_features_make_it_shorter() -> Non
     assert 1.5 < narrow.information / narrow.fixed < 2.5
 
 
-def test_where_the_same_people_come_back_it_takes_longer() -> None:
-    again = Traffic(1.0, 3.0, 2_000, growth=0.5)
-    assert again.information(4) == 4_000 and again.days(4_000) == 4.0
-    assert plan(again, 0.1).days > plan(SHOP, 0.1).days
+def test_where_the_same_people_come_back_it_takes_longer_and_may_never_end() -> None:
+    again = Traffic(1.0, 3.0, 2_000, correlation=0.25, repeats=2.0, growth=1.0)
+    # 4 days: 8,000 decisions, 8 of each player's
+    assert again.information(4.0) == 8_000 / (1 + 0.25 * 7)
+    assert again.days(again.information(4.0)) == pytest.approx(4.0)
+    assert plan(again, 0.2).days > 1.3 * plan(SHOP, 0.2).days
+    # a thousand players, however often they come, say no more than four thousand decisions
+    assert again.information(30_000.0) < 4_000 and plan(again, 0.1).days == math.inf
+
+
+def test_a_log_tells_how_information_comes_in() -> None:
+    """A thousand players, each with a level of their own, decide twice a day for eight days."""
+    rng = np.random.default_rng(5)
+    level = rng.normal(3.0, 1.0, 1_000)
+
+    def log(days: int) -> Entities:
+        each = level[:, None] + rng.normal(0.0, 2.0, (1_000, 2 * days))
+        return Entities(each.sum(axis=1), np.full(1_000, 2.0 * days), (each**2).sum(axis=1))
+
+    found = traffic_of(log(8), log(4), 8.0, share=0.5)
+    assert found.a_day == 4_000 and found.mean == pytest.approx(3.0, abs=0.1) and found.deviation == pytest.approx(5**0.5, abs=0.1)
+    assert found.correlation == pytest.approx(0.2, abs=0.03) and found.growth == 1.0 and found.repeats == 2.0
+    assert found.information(8.0) == pytest.approx(32_000 / (1 + 0.2 * 15), rel=0.1)
+    same = log(8)
+    assert traffic_of(same, same, 8.0).growth == 0.0
 
 
 def test_the_gain_that_some_days_show_takes_these_days() -> None:
