@@ -13,7 +13,6 @@ from contracts.catalogue import Catalogue
 from contracts.tables import DECISIONS, OUTCOMES
 from contracts.traffic import CONTROL
 from decisions.matrix import Floats
-from decisions.rewards import matured
 from features.skew import SkewReport
 from storage.tables import Tables
 from training.backfill import backfilled, recompute, skew
@@ -132,7 +131,7 @@ def build(
     """
     logged = tables.frame(use_case.schema, DECISIONS)
     outcomes = tables.frame(use_case.schema, OUTCOMES)
-    closed = matured(logged, outcomes, window_us=use_case.outcome_window_us, now_us=now_us)
+    closed = use_case.rewards(logged, outcomes, now_us=now_us)
     newest = closed.sort("decided_at", "decision_id").tail(most)
     check_rows(newest, use_case, now_us)
     features, computed, difference = _features(newest, tables, use_case, folder, store or folder / "backfill", memory)

@@ -15,6 +15,8 @@ from contracts.traffic import CONTROL
 from decisions.assignment import Assignment
 from decisions.decide import DecisionRequest, decide
 from decisions.record import SentOutcome, record_decision, record_outcome
+from decisions.rewards import Outcomes
+from storage.journal import Write
 from tests.training.conftest import CANDIDATES, FEATURES, NOW, SHOP, Installed, Made
 from training.dataset import TrainingSet, build, candidates
 from training.import_log import import_log
@@ -53,6 +55,28 @@ def test_served_decisions_bring_their_features_and_these_are_what_recomputation_
     assert sorted(found.rows["reward"].to_list()) == list(range(1, 21))
     assert found.p_in_arm.tolist() == [[1 / 3] * 3] * 20
     assert found.randomised.all() and not found.control.any()
+
+
+def test_rewards_are_as_the_use_case_declares_them(installed: Installed) -> None:
+    serve(installed, 6)
+    sent = (
+        SentOutcome("later", None, 100, AT + 7, entity_id="s-1"),
+        SentOutcome("corrected", "d-s-2", 7, AT + 9, corrects="o-s-2"),
+        SentOutcome("refund", "d-s-3", -4, AT + 2 * DAY_US),
+    )
+
+    def record(write: Write) -> None:
+        for one in sent:
+            record_outcome(write, "shop", one, installed.online.apply, ingested_time=AT + 2 * DAY_US)
+
+    installed.journal.write(record)
+    installed.drain()
+
+    found = built(installed, replace(SMALL, outcomes=Outcomes(refund_window_us=3 * DAY_US)))
+
+    assert dict(found.rows.select("decision_id", "reward").iter_rows()) == {
+        "d-s-0": 1, "d-s-1": 102, "d-s-2": 7, "d-s-3": 0, "d-s-4": 5, "d-s-5": 6,
+    }  # fmt: skip
 
 
 def test_a_served_feature_that_recomputation_does_not_give_is_seen(installed: Installed) -> None:
