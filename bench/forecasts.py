@@ -36,7 +36,7 @@ def measure(options: Sequence[str]) -> Measurement:
     parser.add_argument("--seeds", type=int, default=20, help="how many games")
     parser.add_argument("--seed", type=int, default=1, help="the first")
     parser.add_argument("--random", type=int, default=20_000, help="decisions before the first training")
-    parser.add_argument("--decisions", type=int, default=12_000, help="after each training")
+    parser.add_argument("--decisions", type=int, default=20_000, help="after each training")
     parser.add_argument("--trainings", type=int, default=3)
     parser.add_argument("--processes", type=int, default=2)
     chosen = parser.parse_args(options)

@@ -100,7 +100,7 @@ def one_game(seed: int, decisions: int) -> list[Offered]:
         end = ""
         worth = _worth(game, ~early, offer)
         if verdict.step == "challenger":
-            runtime = runtime_of(USE_CASE, "lightgbm", {"model.txt": model.text.encode()}, offer.policy)
+            runtime = runtime_of(USE_CASE, model.kind, model.files, offer.policy)
             end = _live(game, f"{way}-{number}", runtime)
         found.append(Offered(way, verdict.step, end, worth))
         print(f"seed {seed}: {found[-1]}", flush=True)

@@ -10,9 +10,10 @@ import numpy as np
 
 from contracts.catalogue import Catalogue
 from contracts.errors import InvalidInput
+from decisions.linear import LINEAR_FILE, build_linear
 from decisions.matrix import Floats, ModelColumns, Positions, rows
 
-ScorerKind: TypeAlias = Literal["constant", "table", "lightgbm"]
+ScorerKind: TypeAlias = Literal["constant", "table", "linear", "lightgbm"]
 
 MODEL_FILE = "model.txt"
 TABLE_FILE = "table.json"
@@ -135,7 +136,8 @@ def build_scorer(kind: str, files: Mapping[str, bytes], feature_names: Sequence[
     """The scorer of a bundle.
 
     Args:
-        kind: `constant`; `table`, from `table.json`, a number for every candidate id; `lightgbm`, from `model.txt`.
+        kind: `constant`; `table`, from `table.json`, a number for every candidate id; `linear`, from `linear.json`; `lightgbm`, from
+            `model.txt`.
         files: contents of the bundle's files by name.
         feature_names: of the bundle's feature set, in order.
         catalogue: the bundle's catalogue.
@@ -148,6 +150,8 @@ def build_scorer(kind: str, files: Mapping[str, bytes], feature_names: Sequence[
             return ConstantScorer()
         case "table":
             return TableScorer(_table(_file(files, TABLE_FILE), catalogue))
+        case "linear":
+            return build_linear(_file(files, LINEAR_FILE), tuple(feature_names), catalogue)
         case "lightgbm":
             return LightGBMScorer(_text(_file(files, MODEL_FILE)), ModelColumns.of(feature_names, catalogue))
         case _:

@@ -24,7 +24,12 @@ FORMAT = 1
 SUPPORTED_FORMATS = (1,)
 MAX_FILE_BYTES = 512 * 2**20
 
-SCORER_FILES: Mapping[str, tuple[str, ...]] = {"constant": (), "table": ("table.json",), "lightgbm": ("model.txt",)}
+SCORER_FILES: Mapping[str, tuple[str, ...]] = {
+    "constant": (),
+    "table": ("table.json",),
+    "linear": ("linear.json",),
+    "lightgbm": ("model.txt",),
+}
 """The files that each kind of scorer is built from."""
 
 _DOCUMENTS = ("features", "schema", "policy", "settings", "metrics", "gate", "data", "code")

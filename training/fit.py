@@ -2,12 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import lightgbm as lgb
 import numpy as np
 
+from contracts.catalogue import Catalogue
+from decisions.linear import LINEAR_FILE, LinearScorer, encode_linear
 from decisions.matrix import Floats, ModelColumns, paired_rows
+from decisions.scorer import MODEL_FILE
 from training.dataset import Bools, Ints, TrainingSet
+from training.linear import fit_linear
 from training.severity import expected_sizes, smoothed
 from use_cases.definition import Learner
 
@@ -37,16 +42,50 @@ _CHUNK = 2**16
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
-    """A fitted model, and what its columns are."""
+class Boosted:
+    """A fitted LightGBM model, and what its columns are."""
 
     booster: lgb.Booster
     columns: ModelColumns
 
     @property
-    def text(self) -> str:
-        """LightGBM's own text."""
-        return str(self.booster.model_to_string())
+    def kind(self) -> str:
+        """Of the scorer that serves it."""
+        return "lightgbm"
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        """Of that scorer: LightGBM's own text."""
+        return {MODEL_FILE: str(self.booster.model_to_string()).encode()}
+
+    def scores(self, features: Floats, places: Ints) -> Floats:
+        """(m,) scores of the candidates at (m,) places, for the (m, F) features beside them."""
+        return np.asarray(self.booster.predict(paired_rows(features, self.columns, places), num_threads=1))
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """A fitted linear model."""
+
+    scorer: LinearScorer
+    catalogue: Catalogue
+
+    @property
+    def kind(self) -> str:
+        """See `Boosted.kind`."""
+        return "linear"
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        """See `Boosted.files`."""
+        return {LINEAR_FILE: encode_linear(self.scorer, self.catalogue)}
+
+    def scores(self, features: Floats, places: Ints) -> Floats:
+        """See `Boosted.scores`."""
+        return np.asarray(self.scorer.matrix(features)[np.arange(len(places)), places])
+
+
+Model: TypeAlias = Boosted | Linear
 
 
 def fit(training_set: TrainingSet, rows: Bools, learner: Learner, *, seed: int) -> Model:
@@ -55,7 +94,7 @@ def fit(training_set: TrainingSet, rows: Bools, learner: Learner, *, seed: int) 
     Args:
         training_set: the data.
         rows: (n,) which of them; those whose action the catalogue no longer has are left out.
-        learner: rounds, and parameters over `DEFAULTS`.
+        learner: how; its parameters go over `DEFAULTS`.
         seed: of the sampling of columns.
     """
     use_case = training_set.use_case
@@ -65,11 +104,15 @@ def fit(training_set: TrainingSet, rows: Bools, learner: Learner, *, seed: int) 
     refunds = rewards.clip(max=0.0).sum()
     skewed = -refunds <= MOST_NEGATIVE * rewards.clip(min=0.0).sum()
     labels = labels_of(rewards, action, len(columns.values), learner) if skewed else rewards
+    weights = weights_of(training_set, used, learner)
+    if learner.kind == "linear":
+        return Linear(fit_linear(training_set, np.flatnonzero(used), labels, weights), use_case.catalogue)
     # why: in units of a mean reward, leaf minimum and regularisation count purchases, whatever the currency
     unit = float(np.abs(labels[labels != 0.0]).mean()) if labels.any() else 1.0
     data = lgb.Dataset(
         paired_rows(training_set.features[used], columns, action),
         labels / unit,
+        weight=None if (weights == 1.0).all() else weights,
         feature_name=list(columns.names),
         categorical_feature=[*use_case.feature_set.categorical, *columns.categorical],
         params={"max_bin": 127},
@@ -77,7 +120,24 @@ def fit(training_set: TrainingSet, rows: Bools, learner: Learner, *, seed: int) 
     objective = {} if skewed else {"objective": "regression"}
     settings = {**DEFAULTS, **learner.params, **objective, "seed": seed % 2**31}
     booster = lgb.train(settings, data, learner.rounds)
-    return Model(_in_unit(booster, unit, additive=not skewed), columns)
+    return Boosted(_in_unit(booster, unit, additive=not skewed), columns)
+
+
+def weights_of(training_set: TrainingSet, rows: Bools, learner: Learner) -> Floats:
+    """(m,) how much each of the picked rows counts, 1 on average: `min(1 / propensity, clip) · 2^(−age / half-life)`.
+
+    Weighing by `1 / propensity` makes the log of any arm a sample of what every candidate does with everybody, whoever the arm preferred to
+    show it to; clipped, since a few rows would otherwise count for all (Strehl, Langford, Li and Kakade 2010, "Learning from logged
+    implicit exploration data").
+    """
+    weights = np.ones(int(rows.sum()))
+    if learner.most_weight > 1.0:
+        inverse = 1.0 / training_set.propensity[rows]
+        weights = np.minimum(inverse, learner.most_weight * float(inverse.mean()))
+    if learner.half_life_us is not None:
+        decided_at = training_set.rows["decided_at"].to_numpy()
+        weights = weights * np.exp2((decided_at[rows] - decided_at.max()) / learner.half_life_us)
+    return np.asarray(weights / weights.mean())
 
 
 def labels_of(rewards: Floats, actions: Ints, candidates: int, learner: Learner) -> Floats:
@@ -98,8 +158,7 @@ def predict(model: Model, features: Floats, eligible: Bools) -> Floats:
     scores = np.full(eligible.shape, -np.inf)
     for start in range(0, len(row), _CHUNK):
         chunk = slice(start, start + _CHUNK)
-        matrix = paired_rows(features[row[chunk]], model.columns, place[chunk])
-        scores[row[chunk], place[chunk]] = model.booster.predict(matrix, num_threads=1)
+        scores[row[chunk], place[chunk]] = model.scores(features[row[chunk]], place[chunk])
     return scores
 
 

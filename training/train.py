@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from contracts.errors import BundleRefused
 from decisions.decide import ReleaseRuntime, build_runtime
 from decisions.matrix import Floats
 from decisions.policies import PolicySpec
-from decisions.scorer import MODEL_FILE, TABLE_FILE, encode_table
+from decisions.scorer import TABLE_FILE, encode_table
 from decisions.value import Estimate
 from releases.bundle import BundleParts
 from storage.tables import Tables
@@ -25,6 +25,7 @@ from training.evaluate import LEARNED, Evaluation, evaluate
 from training.fit import best_single, fit, predict
 from training.gate import Verdict, judge
 from training.golden import golden_decisions
+from training.search import best_words, search
 from use_cases.definition import UseCase
 
 Said = Callable[[str], None]
@@ -86,6 +87,10 @@ def train_on(
     use_case = training_set.use_case
     digest = training_set.digest
     seed = int(digest[:8], 16)
+    learner, trials = search(training_set, seed=seed, threads=threads)
+    say(best_words(trials))
+    use_case = replace(use_case, learner=learner)
+    training_set = replace(training_set, use_case=use_case)
     evaluation = evaluate(training_set, champion=champion, seed=seed, threads=threads)
     verdict = judge(evaluation, training_set.skew, use_case)
     for reason in verdict.reasons:
@@ -93,7 +98,7 @@ def train_on(
     everything = np.ones(len(training_set), dtype=np.bool_)
     if verdict.choice == LEARNED:
         model = fit(training_set, everything, use_case.learner, seed=seed)
-        kind, files = "lightgbm", {MODEL_FILE: model.text.encode()}
+        kind, files = model.kind, model.files
         some = np.linspace(0, len(training_set) - 1, 64).astype(np.int64)
         scores = predict(model, training_set.features[some], training_set.eligible[some])
     else:
@@ -108,7 +113,7 @@ def train_on(
         files,
         evaluation.policy,
         settings=_settings(use_case, seed),
-        metrics=plain(evaluation),
+        metrics={**plain(evaluation), "trials": plain(trials)},
         gate={"accepted": verdict.accepted, **plain(verdict)},
         data={"training_set": digest, "rows": len(training_set), "backfilled": training_set.backfilled},
         code=code,

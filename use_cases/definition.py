@@ -75,18 +75,20 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Learner:
-    """How the revenue model is fitted.
+    """How the revenue model is fitted. Beside it a linear one always is, and taken where it foretells rewards better.
 
     Attributes:
+        kind: `boosted` trees, or `linear`.
         rounds: of boosting.
         params: LightGBM parameters over the defaults.
         sizes: `expected`: a reward counts as what one of its candidate usually is, so that a few large ones do not decide (few rewards);
             `as_earned`: it counts as it is, so that who spends more is learned as well (many).
         half_life_us: age at which a decision weighs half as much as the newest; none weighs all alike.
         most_weight: a decision weighs 1 / its probability, at most so many times the mean; 1 weighs all alike.
-        trials: of hyper-parameters, drawn by the seed; 0 takes what is given here.
+        trials: of other hyper-parameters, drawn by the seed; 0 takes what is given here.
     """
 
+    kind: Literal["boosted", "linear"] = "boosted"
     rounds: int = 150
     params: Mapping[str, float | int | str] = field(default_factory=dict)
     sizes: Literal["expected", "as_earned"] = "expected"

@@ -22,7 +22,7 @@ def test_the_model_finds_who_likes_what_in_the_unit_that_people_read(made: Made)
 
 def test_the_same_rows_and_seed_give_the_same_model(made: Made) -> None:
     training_set = made(1_500)
-    texts = {fit(training_set, all_rows(training_set), SHOP.learner, seed=3).text for _ in range(2)}
+    texts = {fit(training_set, all_rows(training_set), SHOP.learner, seed=3).files["model.txt"] for _ in range(2)}
     assert len(texts) == 1
 
 
