@@ -1,10 +1,10 @@
 """The registry: what MLflow shows people of the releases. The ledger is the truth; aliases follow its traffic plan."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from contracts.clock import to_datetime
 from contracts.errors import InvalidInput, StoreUnavailable
@@ -28,7 +28,7 @@ _ENVIRONMENT = {
 }
 # why: without it MLflow's pages show what belongs to language models, and hide the charts that compare runs
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-_RELEASE, _ALREADY_THERE = "release_id", "RESOURCE_ALREADY_EXISTS"
+_RELEASE, _PARENT, _ALREADY_THERE = "release_id", "mlflow.parentRunId", "RESOURCE_ALREADY_EXISTS"
 _REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE")
 _MAX_VALUE = 5_000
 _PAGE = 100
@@ -155,7 +155,9 @@ class Registry:
             "engine": dict(parts.engine),
         }
         params = {"scorer": parts.scorer_kind, "catalogue": parts.catalogue.digest} | dict(leaves(documents))
-        figures = dict(leaves(parts.metrics))
+        measured = dict(parts.metrics)
+        trials = measured.pop("trials", [])
+        figures = dict(leaves(measured))
         metrics = {name: float(value) for name, value in figures.items() if isinstance(value, int | float)}
         words = {name: value for name, value in figures.items() if name not in metrics}
         if run is None:
@@ -168,8 +170,26 @@ class Registry:
             params=[Param(name, _short(value)) for name, value in params.items()],
             tags=[RunTag(name, _short(value)) for name, value in (words | _tags(bundle, at) | dict(tags)).items()],
         )
+        if not run.data.metrics:
+            self._log_trials(experiment_id, run_id, trials, at)
         self._client.set_terminated(run_id, "FINISHED")
         return self._client.get_run(run_id)
+
+    def _log_trials(self, experiment_id: str, parent: str, trials: Sequence[Mapping[str, Any]], at: int) -> None:
+        """Each learner that was tried, as a run below the release's; those of an interrupted try are kept."""
+        from mlflow.entities import Metric, Param
+
+        known = {run.info.run_name for run in self._client.search_runs([experiment_id], f"tags.`{_PARENT}` = '{parent}'")}
+        for number, trial in enumerate(trials):
+            name = f"trial {number}"
+            if name in known:
+                continue
+            tags = {_PARENT: parent, "taken": str(trial["taken"]).lower()}
+            run_id = self._client.create_run(experiment_id, run_name=name, tags=tags).info.run_id
+            figures = leaves({"loss": trial["loss"], "better": trial["better"]})
+            metrics = [Metric(key, float(value), at // 1_000, 0) for key, value in figures if isinstance(value, int | float)]
+            self._client.log_batch(run_id, metrics, [Param(key, _short(value)) for key, value in leaves(trial["learner"])])
+            self._client.set_terminated(run_id, "FINISHED")
 
     def _version(self, bundle: Bundle, run_id: str) -> str:
         use_case = bundle.parts.use_case

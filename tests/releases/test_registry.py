@@ -109,6 +109,26 @@ def test_a_release_is_logged_once(registry: Registry, written: Callable[..., Bun
     assert registry.versions("once") == {bundle.release_id: first.version}
 
 
+def test_every_learner_that_was_tried_is_a_run_below_the_releases(
+    registry: Registry, tracking_uri: str, written: Callable[..., Bundle]
+) -> None:
+    from mlflow import MlflowClient
+
+    trials = [
+        {"learner": {"kind": kind, "rounds": 20}, "loss": loss, "better": {"value": 1.0 - loss, "low": None}, "taken": kind == "linear"}
+        for kind, loss in (("boosted", 0.98), ("linear", 0.95))
+    ]
+    bundle = written("tried", metrics={"gain": {"value": 0.25}, "trials": trials})
+    logged = registry.log_release(bundle, AT)
+    registry.log_release(bundle, AT)
+    client = MlflowClient(tracking_uri)
+    parent = client.get_run(logged.run_id)
+    assert parent.data.metrics == {"gain/value": 0.25}
+    found = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{logged.run_id}'")
+    told = {run.data.params["kind"]: (run.data.metrics["loss"], run.data.tags["taken"], run.info.status) for run in found}
+    assert (len(found), told) == (2, {"boosted": (0.98, "false", "FINISHED"), "linear": (0.95, "true", "FINISHED")})
+
+
 def test_a_run_that_was_cut_off_is_completed(registry: Registry, tracking_uri: str, written: Callable[..., Bundle]) -> None:
     from mlflow import MlflowClient
 
