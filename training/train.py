@@ -184,6 +184,7 @@ def _settings(use_case: UseCase, seed: int) -> dict[str, Any]:
             "learner": asdict(use_case.learner),
             "gate": asdict(use_case.gate),
             "outcome_window_us": use_case.outcome_window_us,
+            "outcomes": asdict(use_case.outcomes),
             "split": use_case.split,
             "baseline": use_case.baseline,
             "reward_unit": use_case.reward_unit,
