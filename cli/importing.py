@@ -1,5 +1,6 @@
 """`offerloop import`."""
 
+import tempfile
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from serving.service import DecisionService
 from training.import_events import import_events
 from training.import_log import ImportReport, import_log
 from use_cases.definition import load
+from use_cases.product_recommendation import open_bandit
 
 
 def take_in(settings: Settings, use_case: str, path: Path, *, negative: bool = False) -> ImportReport:
@@ -51,11 +53,23 @@ def decisions(context: click.Context, use_case: str, file: Path, negative: bool,
     """
     settings = settings_of(context)
     layout_of(settings)
-    report = take_in(settings, use_case, file, negative=negative)
-    if as_json:
-        print_json(report)
-    else:
-        click.echo(f"{report.rows:,} rows, {report.new:,} of them new, {report.rewarded:,} with a reward, {report.earned:,} earned in all")
+    _say(take_in(settings, use_case, file, negative=negative), as_json)
+    return 0
+
+
+@command.command("open-bandit")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--policy", type=click.Choice(open_bandit.POLICIES), default="random", show_default=True, help="Whose log.")
+@json_option
+@click.pass_context
+def open_bandit_command(context: click.Context, path: Path, policy: open_bandit.Policy, as_json: bool) -> int:
+    """Take in a log of the Open Bandit Dataset: its folder or zip file. The campaign for men, for the use case product_recommendation."""
+    settings = settings_of(context)
+    layout_of(settings)
+    with tempfile.TemporaryDirectory(prefix="offerloop-open-bandit-") as folder:
+        log = Path(folder) / "log.parquet"
+        open_bandit.write_log(open_bandit.read(path, policy, open_bandit.HERE), policy, log)
+        _say(take_in(settings, "product_recommendation", log), as_json)
     return 0
 
 
@@ -91,3 +105,10 @@ def events(context: click.Context, use_case: str, file: Path, lag_us: int | None
         span = f"from {moment(report.first_us)} to {moment(report.last_us)} UTC"
         click.echo(f"{report.events:,} events of {report.entities:,} entities, {report.new:,} of them new, {span}")
     return 0
+
+
+def _say(report: ImportReport, as_json: bool) -> None:
+    if as_json:
+        print_json(report)
+    else:
+        click.echo(f"{report.rows:,} rows, {report.new:,} of them new, {report.rewarded:,} with a reward, {report.earned:,} earned in all")

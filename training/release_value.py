@@ -20,6 +20,8 @@ from training.log_value import BINS, LogValue, Wanted, assemble, logged_of
 from training.train import runtime_of
 from use_cases.definition import UseCase
 
+STEP = "be valued on this log"
+
 
 def value_release(
     tables: Tables,
@@ -51,16 +53,19 @@ def value_release(
         StepRefused: its features or candidates are not those of the use case any more, or no later decision has matured.
         DataRefused: the log's rows are wrong.
     """
-    step = "be valued on this log"
-    if msgspec.json.encode(parts.features) != msgspec.json.encode(msgspec.json.decode(use_case.feature_set.to_json())):
-        raise StepRefused(release_id, step, "its features are not those of the use case today")
-    if parts.catalogue.digest != use_case.catalogue.digest:
-        raise StepRefused(release_id, step, "its candidates are not those of the use case today")
+    _check(use_case, release_id, parts)
     whole = build(tables, use_case, now_us=now_us, folder=folder)
+    return value_on(whole, release_id, parts, wanted, registered_at=registered_at)
+
+
+def value_on(whole: TrainingSet, release_id: str, parts: BundleParts, wanted: Wanted, *, registered_at: int) -> LogValue:
+    """The same, from a training set that is as of now."""
+    use_case = whole.use_case
+    _check(use_case, release_id, parts)
     since_us = registered_at - use_case.outcome_window_us if parts.data else 0
     later = (whole.rows["decided_at"] > since_us).to_numpy() & whole.randomised & (whole.action >= 0)
     if not later.any():
-        raise StepRefused(release_id, step, "no randomised decision after its training data has matured yet")
+        raise StepRefused(release_id, STEP, "no randomised decision after its training data has matured yet")
     log = subset(whole, later)
     q = cross_fit(log, log.eligible, seed=wanted.seed, threads=wanted.threads).q if wanted.model else None
     probabilities = probabilities_of(log, parts)
@@ -70,6 +75,13 @@ def value_release(
     labels = None if wanted.by is None else _labels(log, wanted.by)
     entities = len(np.unique(log.entity))
     return assemble(use_case.name, logged, log.entity, found, wanted, labels, entities=entities, actions=log.eligible.shape[1])
+
+
+def _check(use_case: UseCase, release_id: str, parts: BundleParts) -> None:
+    if msgspec.json.encode(parts.features) != msgspec.json.encode(msgspec.json.decode(use_case.feature_set.to_json())):
+        raise StepRefused(release_id, STEP, "its features are not those of the use case today")
+    if parts.catalogue.digest != use_case.catalogue.digest:
+        raise StepRefused(release_id, STEP, "its candidates are not those of the use case today")
 
 
 def subset(training_set: TrainingSet, use: Bools) -> TrainingSet:

@@ -25,7 +25,7 @@ CAMPAIGNS: tuple[Campaign, ...] = get_args(Campaign)
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 ITEMS: dict[Campaign, int] = {"men": 34, "women": 46, "all": 80}
 
-HERE = "men"
+HERE: Campaign = "men"
 """The campaign whose products are this use case's catalogue."""
 
 ADDRESS = "https://github.com/st-tech/zr-obp/tree/master/obd"
