@@ -1,19 +1,23 @@
 """Value by slice: for whom a policy earns what, with intervals that hold for all slices at once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decisions.estimators import Terms
+from decisions.interval import bernstein_half
 from decisions.value import Clusters, Estimate, Floats, from_influence, ratio, sums_by
 
 MOST = 20
 """Categories that are slices of their own at most; the rarer ones are taken together."""
 
 OTHER = "other"
+
+FEWEST = 20
+"""Entities below which a slice tells nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +27,9 @@ class Slice:
     Attributes:
         name: of the slice. `n`: decisions.
         estimate: with its interval at Šidák's level, so that all slices' intervals hold at once with the confidence asked for; None where
-            the policy would have shown nothing of what was shown.
-        apart: p-value, by Holm's method over all slices, of the value being the same within the slice as in the rest.
+            there are fewer than `FEWEST` entities, or the policy would have shown nothing of what was shown. Where nothing differs within
+            the slice, as without any reward, it is the empirical Bernstein interval with the range of the whole log.
+        apart: p-value, by Holm's method over all slices, of the value being the same in the slice as in the rest; 1 without an estimate.
     """
 
     name: str
@@ -55,7 +60,8 @@ def by_slice(
     for number, name in enumerate(names):
         within = place == number
         own = _estimate(terms, codes, within, each)
-        found.append((str(name), int(within.sum()), own, _apart(terms.terms, sizes, codes, within)))
+        told = own is not None and own.standard_error > 0.0
+        found.append((str(name), int(within.sum()), own, _apart(terms.terms, sizes, codes, within) if told else 1.0))
     return tuple(Slice(name, n, own, apart) for (name, n, own, _), apart in zip(found, holm([p for *_, p in found]), strict=True))
 
 
@@ -116,7 +122,14 @@ def _estimate(terms: Terms, codes: NDArray[np.int64], within: NDArray[np.bool_],
         return None
     weights = None if terms.weights is None else terms.weights[within]
     own = np.unique(codes[within], return_inverse=True)[1]
-    return ratio(terms.terms[within], sizes, own, confidence=confidence, weights=weights, corrected=True)
+    if int(own.max()) + 1 < FEWEST:
+        return None
+    made = ratio(terms.terms[within], sizes, own, confidence=confidence, weights=weights, corrected=True)
+    if made.standard_error > 0.0:
+        return made
+    part = replace(terms, terms=terms.terms[within], sizes=sizes, weights=weights)
+    half = bernstein_half(part, own, confidence=confidence, bounds=(float(terms.terms.min()), float(terms.terms.max())))
+    return replace(made, low=made.value - half, high=made.value + half)
 
 
 def _apart(terms: Floats, sizes: Floats, codes: NDArray[np.int64], within: NDArray[np.bool_]) -> float:

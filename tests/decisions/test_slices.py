@@ -14,9 +14,9 @@ def of(numbers: list[float], name: str = "ips") -> Terms:
 
 
 def test_each_slice_has_its_value_at_the_level_for_all_of_them() -> None:
-    found = by_slice(of([1.0, 3.0, 10.0, 20.0]), None, ["a", "a", "b", "b"], confidence=0.9)
-    assert [(part.name, part.n) for part in found] == [("a", 2), ("b", 2)]
-    assert found[0].estimate == mean([1.0, 3.0], [0, 1], confidence=0.9**0.5, weights=np.ones(2), corrected=True)
+    found = by_slice(of([1.0, 3.0] * 10 + [10.0, 20.0] * 10), None, ["a"] * 20 + ["b"] * 20, confidence=0.9)
+    assert [(part.name, part.n) for part in found] == [("a", 20), ("b", 20)]
+    assert found[0].estimate == mean([1.0, 3.0] * 10, np.arange(20), confidence=0.9**0.5, weights=np.ones(20), corrected=True)
 
 
 def test_slices_that_differ_are_told_from_those_that_do_not() -> None:
@@ -43,15 +43,21 @@ def test_all_intervals_hold_at_once() -> None:
     assert held / runs >= 0.92
 
 
-def test_a_slice_of_one_entity_proves_nothing() -> None:
-    (first, second) = by_slice(of([1.0, 1.0, 2.0, 3.0]), ["x", "x", "y", "z"], ["a", "a", "b", "b"])
-    assert first.estimate is not None and first.estimate.high == np.inf
-    assert second.estimate is not None and second.estimate.high < np.inf
+def test_a_slice_of_few_entities_tells_nothing() -> None:
+    few, many = by_slice(of([1.0] * 30 + [0.0, 2.0] * 15), ["x"] * 30 + [f"y{row}" for row in range(30)], ["a"] * 30 + ["b"] * 30)
+    assert (few.n, few.estimate, few.apart) == (30, None, 1.0)
+    assert many.estimate is not None and many.estimate.clusters == 30
+
+
+def test_a_slice_without_any_reward_is_not_taken_for_certain() -> None:
+    nothing, some = by_slice(of([0.0] * 200 + [0.0, 1.0] * 100), None, ["a"] * 200 + ["b"] * 200)
+    assert nothing.estimate is not None and some.estimate is not None
+    assert nothing.estimate.value == 0.0 and nothing.estimate.high > 0.03 and nothing.apart == 1.0
 
 
 def test_a_slice_without_any_weight_has_no_self_normalised_value() -> None:
-    log = Logged(np.ones(4), np.full(4, 0.5), np.array([0.0, 0.0, 1.0, 1.0]))
-    found = by_slice(terms_of("snips", log), None, ["a", "a", "b", "b"])
+    log = Logged(np.ones(60), np.full(60, 0.5), np.repeat([0.0, 1.0], 30))
+    found = by_slice(terms_of("snips", log), None, ["a"] * 30 + ["b"] * 30)
     assert found[0].estimate is None and found[0].apart == 1.0
 
 
