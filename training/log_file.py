@@ -12,7 +12,7 @@ One row a decision that was made elsewhere, in Parquet, or in CSV (UTF-8, comma,
 | `reward` | integer | what followed, in the KPI unit (micro-dollars for money), complete for the outcome window |
 | `rewarded_at` | as `decided_at` | optional: when it followed; without it, at the end of the outcome window |
 | `candidate_ids`, `p_in_arm` | lists (JSON arrays in CSV) | optional, both or none: what could have been shown, and with what probability |
-| `context_…` | integer, text, truth value | optional: fields of the request's context |
+| `context_…` | number, text, truth value | optional: fields of the request's context |
 """
 
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from pathlib import Path
 import polars as pl
 
 from contracts.errors import DataRefused
+from features.definitions import Request
 from training import columns
 from training.log_checks import KINDS, broken, of_decisions, typed
 from use_cases.definition import UseCase
@@ -59,12 +60,44 @@ def read_log(path: Path, rules: LogRules) -> pl.DataFrame:
     _check_columns(path, raw)
     kinds = {**KINDS, "reward": (columns.integer, "an integer of the KPI unit", pl.Int64())}
     rows, unreadable = typed(raw, kinds, optional=("rewarded_at",))
-    reasons = [*unreadable, *broken(rows, _checks(rules))]
+    context, unfit = _context(raw, rules.use_case)
+    reasons = [*unreadable, *broken(rows, _checks(rules)), *unfit]
     if not rows.height:
         reasons.append("it has no rows")
     if reasons:
         raise DataRefused(path.name, reasons)
-    return pl.DataFrame([*rows.drop("row"), *(raw[name] for name in raw.columns if name.startswith(CONTEXT))])
+    return pl.DataFrame([*rows.drop("row"), *context])
+
+
+def _context(raw: pl.DataFrame, use_case: UseCase) -> tuple[list[pl.Series], list[str]]:
+    """Fields of the request's context, those that features take as numbers read as such; and what is wrong with them."""
+    requests = [feature for feature in use_case.feature_set.features if isinstance(feature, Request)]
+    numbers = {feature.field for feature in requests if not feature.categories}
+    made, reasons = [], []
+    for name in (name for name in raw.columns if name.startswith(CONTEXT)):
+        column = raw[name]
+        if column.dtype == pl.String and name.removeprefix(CONTEXT) in numbers:
+            column = _number(column)
+        elif column.dtype in (pl.Categorical, pl.Enum):
+            column = column.cast(pl.String)
+        if not (column.dtype.is_numeric() or column.dtype in (pl.String, pl.Boolean, pl.Null)):
+            reasons.append(f"column {name} is of type {column.dtype}; expected numbers, texts or truth values")
+        wrong = column.is_null() & raw[name].is_not_null()
+        if column.dtype.is_float():
+            wrong = wrong | (~column.is_finite()).fill_null(False)
+        if wrong.any():
+            told = raw.with_row_index("row", offset=1).filter(wrong)
+            reasons.append(f"{wrong.sum()} rows: values of {name} are no finite numbers{columns.first(told, name)}")
+        made.append(column)
+    return made, reasons
+
+
+def _number(column: pl.Series) -> pl.Series:
+    """A column of texts, as of CSV, as numbers or truth values; null where one is neither."""
+    if column.drop_nulls().is_in(["true", "false"]).all():
+        return column == "true"
+    whole = column.cast(pl.Int64, strict=False)
+    return whole if whole.null_count() == column.null_count() else column.cast(pl.Float64, strict=False)
 
 
 def _check_columns(path: Path, raw: pl.DataFrame) -> None:

@@ -158,3 +158,25 @@ def test_lists_that_do_not_fit_are_refused(tmp_path: Path, ids: list[str], share
 @pytest.mark.parametrize("moment", [AT - 1, AT + DAY_US, NOW + 1])
 def test_a_reward_out_of_its_window_is_refused(tmp_path: Path, moment: int) -> None:
     assert "rewarded_at lie before" in refusal(written(tmp_path, [{**ROWS[0], "rewarded_at": moment}]))
+
+
+@pytest.mark.parametrize(("hour", "read"), [(7, [7, 8]), (7.5, [7.5, 8.0])])
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_context_that_a_feature_takes_as_a_number_is_one_in_csv_too(tmp_path: Path, kind: str, hour: float, read: list[float]) -> None:
+    rows = [{**ROWS[0], "context_hour": hour}, {**ROWS[1], "context_hour": type(hour)(8)}]
+    assert read_log(written(tmp_path, rows, kind), RULES)["context_hour"].to_list() == read
+
+
+def test_other_context_stays_what_it_is(tmp_path: Path) -> None:
+    rows = [{**row, "context_postcode": "00123", "context_hour": "true"} for row in ROWS]
+    log = read_log(written(tmp_path, rows, "csv"), RULES)
+    assert log["context_postcode"].to_list() == ["00123"] * 2 and log["context_hour"].to_list() == [True] * 2
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_context_that_is_not_finite_is_refused(tmp_path: Path, kind: str) -> None:
+    told = refusal(written(tmp_path, [{**ROWS[0], "context_hour": 1.5}, {**ROWS[1], "context_hour": float("inf")}], kind))
+    assert "1 rows: values of context_hour are no finite numbers (first: row 2:" in told
+    assert "1 rows: values of context_hour are no finite numbers (first: row 2: 'noon')" in refusal(
+        written(tmp_path, [{**ROWS[0], "context_hour": "7"}, {**ROWS[1], "context_hour": "noon"}], kind)
+    )

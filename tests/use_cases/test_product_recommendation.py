@@ -2,12 +2,22 @@
 
 import zipfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from cli.main import main
+from contracts.clock import to_us
 from contracts.errors import DataRefused, ToolMissing
+from contracts.settings import Settings
+from releases.bundle import write_bundle
+from services.bootstrap import start_releases
+from tests.training.conftest import Installed
+from training.dataset import build
+from training.import_log import import_log
+from training.train import train_on
 from use_cases.definition import load
 from use_cases.product_recommendation import USE_CASE, open_bandit
 from use_cases.product_recommendation.features import CLASSES
@@ -95,3 +105,29 @@ def test_the_published_logs_are_read_whole(shared: Shared) -> None:
     known = open_bandit.read(path, "bts", "men")
     for number, classes in enumerate(CLASSES):
         assert set(known[f"user_feature_{number}"].str.head(8)) <= set(classes)
+
+
+def test_a_log_comes_in_by_one_command(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OFFERLOOP_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("OFFERLOOP_USE_CASES", USE_CASE.name)
+    start_releases(Settings(state=str(tmp_path / "state"), use_cases=(USE_CASE.name,)))
+    for new in (3, 0):
+        assert main(["import", "open-bandit", str(archive), "--policy", "bts"]) == 0
+        assert f"3 rows, {new} of them new, 1 with a reward, 1 earned in all" in capsys.readouterr().out
+
+
+def test_what_is_learned_of_the_published_log_is_believed_as_far_as_its_clicks_go(shared: Shared, tmp_path: Path) -> None:
+    stores = Installed(tmp_path, USE_CASE)
+    open_bandit.write_log(open_bandit.read(shared("data/open_bandit_small.zip"), "random", "men"), "random", tmp_path / "log.parquet")
+    now_us = to_us(datetime(2020, 1, 1, tzinfo=UTC))
+    import_log(stores.journal, USE_CASE, tmp_path / "log.parquet", stores.online.apply, now_us=now_us)
+    stores.drain()
+    stores.journal.close()
+    candidate = train_on(build(stores.tables, USE_CASE, now_us=now_us, folder=tmp_path / "work"))
+    # 46 clicks do not show that visitors differ, nor that any product beats showing them at random
+    assert candidate.verdict.choice == "best_single" and candidate.verdict.step != "champion"
+    assert candidate.verdict.forecast.low < 46 / 10_000 < candidate.verdict.forecast.high
+    assert write_bundle(tmp_path, candidate.parts).startswith("r-")
