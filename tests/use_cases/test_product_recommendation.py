@@ -115,8 +115,10 @@ def test_a_log_comes_in_by_one_command(
     monkeypatch.setenv("OFFERLOOP_USE_CASES", USE_CASE.name)
     start_releases(Settings(state=str(tmp_path / "state"), use_cases=(USE_CASE.name,)))
     for new in (3, 0):
-        assert main(["import", "open-bandit", str(archive), "--policy", "bts"]) == 0
-        assert f"3 rows, {new} of them new, 1 with a reward, 1 earned in all" in capsys.readouterr().out
+        ended = main(["import", "open-bandit", str(archive), "--policy", "bts"])
+        said = capsys.readouterr()
+        assert ended == 0, said.err
+        assert f"3 rows, {new} of them new, 1 with a reward, 1 earned in all" in said.out
 
 
 def test_what_is_learned_of_the_published_log_is_believed_as_far_as_its_clicks_go(shared: Shared, tmp_path: Path) -> None:
