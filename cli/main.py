@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "releases": ("cli.releases", "List releases and where they stand."),
     "experiments": ("cli.experiments", "Say what every arm earns, what is concluded, and how far along it is."),
     "plan": ("cli.plan", "Say how long it takes to see a gain, and what it costs."),
+    "challenge": ("cli.challenge", "Compare a release with the champion, beside others; or end that."),
     "rollback": ("cli.rollback", "Put the champion before this one, or a named one, back."),
     "withhold": ("cli.withhold", "Show candidates to nobody, as when they are sold out; or again."),
     "explain": ("cli.explain", "Compute a decision again, to the last bit."),
