@@ -149,16 +149,15 @@ def record_event(
     digest = _new_digest(write, EVENT, use_case, event.event_id, (event.entity_id, event.type, sent_time, event.fields))
     if digest is None:
         return False
+    paid = _paid(event, sources)
+    for sent in paid:
+        # why: what is wrong with them must be known before anything is written
+        _new_digest(write, OUTCOME, use_case, sent.outcome_id, _said(sent, event.entity_id))
     seq = _apply(write, use_case, event, apply_event)
     write.put_id(EVENT, use_case, event.event_id, digest, id_time)
     write.append(EVENTS, _ENCODER.encode(StoredEvent(use_case, msgspec.structs.replace(event, seq=seq))))
-    for source in sources:
-        amount = event.fields.get(source.field) if source.type == event.type else None
-        if isinstance(amount, int):
-            sent = SentOutcome(
-                f"{event.event_id}:{source.field}", None, source.factor * amount, event.event_time, event.type, event.entity_id
-            )
-            record_outcome(write, use_case, sent, apply_event, ingested_time=event.ingested_time, simulated=event.simulated)
+    for sent in paid:
+        record_outcome(write, use_case, sent, apply_event, ingested_time=event.ingested_time, simulated=event.simulated)
     return True
 
 
@@ -177,10 +176,7 @@ def record_outcome(
     """
     event_time = ingested_time if sent.event_time is None else sent.event_time
     entity_id, forgotten_by = _whose(write, use_case, sent, event_time)
-    said: tuple[object, ...] = (sent.decision_id, sent.reward, sent.event_time, sent.kind)
-    if sent.corrects or sent.decision_id is None:
-        said = (*said, entity_id, sent.corrects)
-    digest = _new_digest(write, OUTCOME, use_case, sent.outcome_id, said)
+    digest = _new_digest(write, OUTCOME, use_case, sent.outcome_id, _said(sent, entity_id))
     if digest is None:
         return False
     if sent.corrects and write.get_id(OUTCOME, use_case, sent.corrects) is None:
@@ -202,6 +198,22 @@ def record_outcome(
     write.put_id(OUTCOME, use_case, sent.outcome_id, digest, forgotten_by)
     write.append(OUTCOMES, _ENCODER.encode(msgspec.structs.replace(outcome, seq=seq)))
     return True
+
+
+def _paid(event: Event, sources: Sequence[RewardSource]) -> list[SentOutcome]:
+    """The outcomes that an event is."""
+    amounts = [(source, event.fields.get(source.field)) for source in sources if source.type == event.type]
+    return [
+        SentOutcome(f"{event.event_id}:{source.field}", None, source.factor * amount, event.event_time, event.type, event.entity_id)
+        for source, amount in amounts
+        if isinstance(amount, int)
+    ]
+
+
+def _said(sent: SentOutcome, entity_id: str) -> tuple[object, ...]:
+    """What makes an outcome the same one when its id comes again."""
+    said = (sent.decision_id, sent.reward, sent.event_time, sent.kind)
+    return (*said, entity_id, sent.corrects) if sent.corrects or sent.decision_id is None else said
 
 
 def _whose(read: Read, use_case: str, sent: SentOutcome, event_time: int) -> tuple[str, int]:

@@ -51,7 +51,8 @@ def forget(place: Place) -> int:
     for name, use_case in place.use_cases.items():
         before_us[EVENT, name] = now_us - horizon_us
         # why: an outcome is credited through its decision's id, and its own must outlive that
-        before_us[DECISION, name] = before_us[OUTCOME, name] = now_us - horizon_us - use_case.outcome_window_us
+        window_us = max(use_case.outcome_window_us, use_case.outcomes.refund_window_us)
+        before_us[DECISION, name] = before_us[OUTCOME, name] = now_us - horizon_us - window_us
     journal = Journal(place.layout.journal, place.settings.store.map_size_bytes)
     try:
         return forget_ids(journal, before_us)

@@ -120,7 +120,7 @@ class Intake:
     def submit_outcomes(self, sent: SentOutcomes) -> "list[Future[Part]]":
         """Queue outcomes, as `submit_events`."""
         now_us = self._clock.now_us()
-        outcomes = [_outcome(message) for message in sent]
+        outcomes = [self._outcome(message, now_us) for message in sent]
         return [
             self._submit(OUTCOME, outcomes[start : start + PART], start, now_us, self._record_outcome)
             for start in range(0, len(outcomes), PART)
@@ -145,6 +145,18 @@ class Intake:
             ingested_time=now_us,
             simulated=self._simulated,
         )
+
+    def _outcome(self, message: OutcomeMessage | Unfit, now_us: int) -> SentOutcome | Unfit:
+        if isinstance(message, Unfit):
+            return message
+        try:
+            event_time = None if message.event_time is None else time_us(message.event_time)
+            if message.decision_id is None and event_time is not None and event_time < now_us - self._horizon_us:
+                # why: its id may be forgotten; one that names a decision is refused when that is
+                raise InvalidInput("event_time", f"is {message.event_time}", f"a time within {self._horizon_us // DAY_US} days")
+        except InvalidInput as error:
+            return Unfit(str(error), message.outcome_id, _payload(message))
+        return sent_outcome(message, event_time)
 
     def _submit(
         self,
@@ -250,16 +262,6 @@ def sent_outcome(message: OutcomeMessage, event_time: int | None) -> SentOutcome
     """What is recorded of a message, its time having been read."""
     whose, corrects = message.entity_id or "", message.corrects or ""
     return SentOutcome(message.outcome_id, message.decision_id, message.reward, event_time, message.kind, whose, corrects)
-
-
-def _outcome(message: OutcomeMessage | Unfit) -> SentOutcome | Unfit:
-    if isinstance(message, Unfit):
-        return message
-    try:
-        event_time = None if message.event_time is None else time_us(message.event_time)
-    except InvalidInput as error:
-        return Unfit(str(error), message.outcome_id, _payload(message))
-    return sent_outcome(message, event_time)
 
 
 def _read_each(decoder: msgspec.json.Decoder[T], raws: Sequence[msgspec.Raw], id_field: str) -> list[T | Unfit]:

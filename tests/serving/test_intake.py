@@ -134,6 +134,27 @@ def test_an_event_that_is_an_outcome_too_is_kept_as_both_once(shop: Shop) -> Non
     assert sorted(happened.rows()) == [("outcome", 2), ("purchase", 2)]
 
 
+def test_an_event_whose_outcome_cannot_be_kept_is_not_kept_either(shop: Shop) -> None:
+    use_case = dataclasses.replace(SHOP, outcomes=Outcomes(sources=(RewardSource("purchase", "amount_micros"),)))
+    with DecisionService(shop.settings, {"shop": use_case}) as service:
+        service.accept_outcomes("shop", [OutcomeMessage("e-1:amount_micros", None, 1, entity_id="p-1")])
+        receipt = service.accept_events("shop", [purchase(1), purchase(2)])
+        drain(service.journal, service.tables, {"shop": use_case.schema})
+        kept = service.tables.frame(use_case.schema, EVENTS).filter(type="purchase")["event_id"].to_list()
+
+    assert (receipt.accepted, [refused.id for refused in receipt.quarantined], kept) == (1, ["e-1"], ["e-2"])
+
+
+def test_an_outcome_of_an_entity_beyond_the_horizon_goes_to_quarantine(shop: Shop) -> None:
+    shop.settings = msgspec.structs.replace(shop.settings, store=Store(map_size_bytes=2**26, idempotency_days=30))
+    with DecisionService(shop.settings, {"shop": SHOP}) as service:
+        now = service.clock.now_us()
+        sent = [OutcomeMessage(f"o-{days}", None, 1, now - days * DAY_US, entity_id="p-1") for days in (29, 31)]
+        refused = service.accept_outcomes("shop", sent).quarantined
+
+    assert [one.id for one in refused] == ["o-31"]
+
+
 def test_the_same_id_with_other_content_is_a_conflict(service: DecisionService) -> None:
     service.accept_events("shop", [purchase(1)])
     with pytest.raises(Conflict, match="e-1"):
