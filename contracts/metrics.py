@@ -103,10 +103,20 @@ RELEASES = _gauge("offerloop_releases", "Releases by the stage they stand in.", 
 LEDGER_NEWEST = _gauge("offerloop_ledger_newest_id", "Id of the newest row of the ledger.", "use_case")
 INBOX_ROWS = _gauge("offerloop_inbox_rows", "Triggers in the inbox by what became of them.", "status")
 REWARD = _gauge(
-    "offerloop_reward_per_decision", "Mean reward of matured decisions, with its interval.", "use_case", "arm", "release_id", "bound"
+    "offerloop_reward_per_decision",
+    "Mean reward of matured decisions, with bounds that hold at any look.",
+    "use_case",
+    "arm",
+    "release_id",
+    "bound",
 )
 GAIN = _gauge(
-    "offerloop_gain_over_control", "Mean reward a decision above control's, with its interval.", "use_case", "arm", "release_id", "bound"
+    "offerloop_gain_over_control",
+    "Mean reward a decision above control's, with bounds that hold at any look.",
+    "use_case",
+    "arm",
+    "release_id",
+    "bound",
 )
 FORECAST = _gauge(
     "offerloop_forecast_per_decision", "Value that the gate foresaw of a release, with its interval.", "use_case", "release_id", "bound"

@@ -46,7 +46,8 @@ def width(information: float, confidence: float) -> float:
 
 def origin(confidence: float) -> float:
     """The `r` of `width`: information that is added to what has come, as if an experiment had begun before its first decision."""
-    spread = -2.0 * math.log(2.0 * (1.0 - confidence))
+    # why: towards a confidence of one half, of which nobody should conclude anything, the formula has no answer
+    spread = max(-2.0 * math.log(2.0 * (1.0 - confidence)), 1.0)
     return TIGHTEST_AT / (spread + math.log1p(spread))
 
 

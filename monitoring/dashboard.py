@@ -126,13 +126,13 @@ ANSWERS = (
 MONEY = (
     Panel(
         "Reward a decision",
-        "Mean of matured decisions by arm and release, with the 95 % interval clustered by entity, in the use case's unit.",
+        "Mean of matured decisions by arm and release, with 95 % bounds that hold at any look, in the use case's unit.",
         (Query(f"{REWARD.series}{{{CHOSEN}}}", "{{arm}} {{release_id}} {{bound}}"),),
         width=12,
     ),
     Panel(
         "Gain over control",
-        "Mean reward a decision above control's, with its interval: clear of zero, it earns.",
+        "Mean reward a decision above control's, with bounds that hold at any look: clear of zero, it earns.",
         (Query(f"{GAIN.series}{{{CHOSEN}}}", "{{arm}} {{release_id}} {{bound}}"),),
         width=12,
     ),

@@ -13,8 +13,9 @@ import polars as pl
 from contracts.errors import BundleRefused
 from contracts.tables import DAY_COLUMN, DECISIONS, EVENTS, OUTCOMES, QUARANTINE
 from contracts.traffic import CONTROL
-from decisions.arms import arm_difference, arm_values
-from decisions.value import Estimate
+from decisions.gain import gain, mean_bounds
+from decisions.sequential import Bounds
+from decisions.totals import entities_of
 from features.point_in_time import compute
 from features.skew import compare, decision_spine, logged_features
 from monitoring.measures import ArmMeasure, Forecast, Interval, Measures, SkewMeasure, TableMeasure, UseCaseMeasures
@@ -70,7 +71,7 @@ def _measure(place: _Place) -> UseCaseMeasures:
 
 
 def measure_arms(rewards: pl.DataFrame, scale: int) -> tuple[ArmMeasure, ...]:
-    """What every arm earned with every release it had, and how much more than control did in the same time.
+    """What every arm earned with every release it had, and how much more than control did in the same time; bounds hold at any look.
 
     Args:
         rewards: matured decisions with `arm`, `release_id`, `entity_id`, `decided_at` and `reward`.
@@ -79,17 +80,17 @@ def measure_arms(rewards: pl.DataFrame, scale: int) -> tuple[ArmMeasure, ...]:
     control = rewards.filter(pl.col("arm") == CONTROL)
     measures = []
     for (arm, release_id), own in sorted(rewards.partition_by("arm", "release_id", as_dict=True).items()):
-        (value,) = arm_values(own)
+        earned = entities_of(own, scale)
         beside = control.filter(pl.col("decided_at").is_between(own["decided_at"].min(), own["decided_at"].max()))
-        gain = arm_difference(pl.concat([own, beside]), arm) if arm != CONTROL else None
+        above = gain(earned, entities_of(beside, scale)) if arm != CONTROL and beside.height else None
         measures.append(
             ArmMeasure(
                 arm=arm,
                 release_id=release_id,
-                decisions=value.decisions,
-                entities=value.entities,
-                reward=_interval(value.per_decision, scale),
-                gain=_interval(gain.per_decision, scale) if gain else None,
+                decisions=own.height,
+                entities=len(earned),
+                reward=_interval(earned.mean, mean_bounds(earned)),
+                gain=_interval(above.plain.value, above.bounds(0.95)) if above else None,
             )
         )
     return tuple(measures)
@@ -145,6 +146,5 @@ def _read(place: _Place, table: str, columns: Sequence[str]) -> pl.DataFrame:
     return pl.read_parquet(files, columns=list(columns), hive_partitioning=False)
 
 
-def _interval(estimate: Estimate, scale: int) -> Interval:
-    low, high = (end / scale if abs(end) < float("inf") else None for end in (estimate.low, estimate.high))
-    return Interval(estimate.value / scale, low, high)
+def _interval(value: float, bounds: Bounds) -> Interval:
+    return Interval(value, *(end if abs(end) < float("inf") else None for end in (bounds.low, bounds.high)))

@@ -10,7 +10,7 @@ from storage.layout import Layout
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """A figure with the ends of its 95 % interval; None where it has no end yet. In the use case's unit, such as dollars."""
+    """A figure with the ends of its 95 % interval or bounds; None where it has no end yet. In the use case's unit, such as dollars."""
 
     value: float
     low: float | None

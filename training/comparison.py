@@ -4,16 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-import numpy as np
 import polars as pl
 
 from contracts.clock import DAY_US
 from contracts.traffic import CHAMPION, CONTROL, Arm, TrafficPlan
 from decisions.covariates import first_features
-from decisions.gain import Entities
 from decisions.guard_rails import measurable, measured
 from decisions.sample_ratio import sample_ratio_so_far
-from decisions.value import Estimate, Floats
+from decisions.totals import entities_in, totals_of
+from decisions.value import Estimate
 from decisions.verdict import Compared, Rules, Verdict, judge, planned_information
 from training.span import History, Span, in_force, span_of, steady
 from use_cases.definition import UseCase
@@ -116,18 +115,6 @@ def matured_after_us(use_case: UseCase) -> int:
     return use_case.outcome_window_us + use_case.outcomes.late_us
 
 
-def entities_of(rewards: pl.DataFrame, scale: int, covariates: tuple[pl.DataFrame, Floats] | None = None) -> Entities:
-    """The entities of matured decisions of one arm, in the unit that people read.
-
-    Args:
-        rewards: with `entity_id` and `reward`.
-        scale: rewards that make one of what people read.
-        covariates: see `decisions.covariates`; of all entities, or None.
-    """
-    totals = _totals(rewards.with_columns(arm=pl.lit("")), [])
-    return _entities(totals, "reward", scale, covariates)
-
-
 def weight(conclusion: Conclusion) -> tuple[int, float]:
     """What sorts conclusions by how much they count: to promote, the most gainful first, before to end, before to wait."""
     order = ("promote", "refuse", "retire", "wait")
@@ -168,14 +155,14 @@ def compare(
         counted = counted.filter(pl.col("entity_id").is_in(steady(counted["entity_id"].unique().to_list(), span.plans)))
     rails = [rail for rail in use_case.guard_rails if measurable(rail, counted, outcomes)]
     metrics_of = [rail.metric for rail in rails]
-    totals = _totals(measured(counted, _credited(use_case, counted, outcomes, now_us), rails), metrics_of)
+    totals = totals_of(measured(counted, _credited(use_case, counted, outcomes, now_us), rails), metrics_of)
     covariates = first_features(running, names) if "features" in running.columns else None
     parts = {name: totals.filter(pl.col("arm") == name) for name in pair}
-    ours, theirs = (_entities(parts[name], "reward", use_case.reward_scale, covariates) for name in (arm.name, CHAMPION))
+    ours, theirs = (entities_in(parts[name], "reward", use_case.reward_scale, covariates) for name in (arm.name, CHAMPION))
     metrics = {}
     for metric in metrics_of:
         scale = use_case.reward_scale if metric == "refunds" else 1
-        metrics[metric] = (_entities(parts[arm.name], metric, scale), _entities(parts[CHAMPION], metric, scale))
+        metrics[metric] = (entities_in(parts[arm.name], metric, scale), entities_in(parts[CHAMPION], metric, scale))
     return Compared(
         arm=arm.name,
         ours=ours,
@@ -213,27 +200,3 @@ def _credited(use_case: UseCase, rewards: pl.DataFrame, outcomes: pl.DataFrame, 
     inside = happened.is_between(pl.col("_decided"), pl.col("_decided") + until, closed="left")
     known = outcomes.filter(pl.col("ingested_time") <= now_us)
     return known.join(decided, on="decision_id").filter(inside)
-
-
-def _totals(rewards: pl.DataFrame, metrics: Sequence[str]) -> pl.DataFrame:
-    """By arm and entity: decisions, and of the reward and each metric the sum and the sum of squares."""
-    numbers = [pl.col(name).cast(pl.Float64) for name in ("reward", *metrics)]
-    sums = [number.sum() for number in numbers]
-    squares = [(number**2).sum().alias(f"{name}_squares") for number, name in zip(numbers, ("reward", *metrics), strict=True)]
-    return rewards.group_by("arm", "entity_id").agg(pl.len().alias("decisions"), *sums, *squares).sort("entity_id")
-
-
-def _entities(totals: pl.DataFrame, metric: str, scale: int, covariates: tuple[pl.DataFrame, Floats] | None = None) -> Entities:
-    """The entities of one arm, in the unit that people read."""
-    known = None
-    if covariates is not None:
-        names, matrix = covariates
-        # why: every entity that is counted has a first decision
-        places = totals.select("entity_id").join(names.with_row_index("place"), on="entity_id", how="left", maintain_order="left")["place"]
-        known = matrix[places.to_numpy()]
-    return Entities(
-        sums=totals[metric].to_numpy() / scale,
-        sizes=totals["decisions"].to_numpy().astype(np.float64),
-        squares=totals[f"{metric}_squares"].to_numpy() / float(scale) ** 2,
-        covariates=known,
-    )

@@ -17,12 +17,13 @@ from contracts.traffic import CHAMPION, CONTROL, TrafficPlan
 from decisions.gain import Entities, gain, mean_bounds
 from decisions.sequential import Bounds
 from decisions.shadow import ShadowValue, shadow_value
+from decisions.totals import entities_of
 from decisions.value import difference, ratio
 from features.definitions import FeatureSet
 from releases.bundle import read_bundle
 from releases.ledger import Ledger
 from storage.tables import Tables
-from training.comparison import Conclusion, compare, conclude_all, entities_of, matured_after_us
+from training.comparison import Conclusion, compare, conclude_all, matured_after_us
 from training.span import History, span_of
 from use_cases.definition import UseCase
 
@@ -35,10 +36,9 @@ _COLUMNS = (
     "action",
     "propensity",
     "degraded",
-    "feature_set",
-    "features",
     "source",
 )
+_FEATURES = ("feature_set", "features")
 
 
 CONFIDENCE = 0.95
@@ -140,7 +140,7 @@ def looks(sources: Sources) -> Mapping[str, tuple[Look, ...]]:
         return {}
     use_case = sources.use_case
     since_us, history = _begun(sources, plan)
-    decisions, outcomes = _read(sources, since_us)
+    decisions, outcomes = _read(sources, since_us, *_FEATURES)
     names = feature_names(sources.bundles, plan, use_case)
     course = {}
     for arm in plan.arms[1:]:
@@ -193,7 +193,8 @@ def _read(sources: Sources, since_us: int, *more: str) -> tuple[pl.DataFrame, pl
 
 def _state(sources: Sources, plan: TrafficPlan, since_us: int, history: History) -> Experiment:
     use_case, now_us = sources.use_case, sources.now_us
-    decisions, outcomes = _read(sources, since_us, *(("candidate_ids", "p_in_arm") if plan.shadow else ()))
+    more = (("candidate_ids", "p_in_arm") if plan.shadow else ()) + (_FEATURES if len(plan.arms) > 1 else ())
+    decisions, outcomes = _read(sources, since_us, *more)
     names = feature_names(sources.bundles, plan, use_case)
     concluded = conclude_all(use_case, plan, decisions, outcomes, since_us=since_us, now_us=now_us, history=history, names=names)
     by_release = {conclusion.release_id: conclusion for conclusion in concluded}

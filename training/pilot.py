@@ -11,7 +11,8 @@ from contracts.traffic import CHAMPION
 from decisions.covariates import first_features
 from decisions.planning import Traffic, traffic_of
 from decisions.shadow import ShadowValue, shadow_value
-from training.comparison import entities_of, matured_after_us
+from decisions.totals import entities_of
+from training.comparison import matured_after_us
 from training.experiment import Sources, feature_names
 
 LEAST_ENTITIES = 100

@@ -25,6 +25,10 @@ def test_before_there_is_anything_to_go_by_there_are_no_bounds() -> None:
     assert (nothing.low, nothing.high) == (-math.inf, math.inf)
 
 
+def test_little_confidence_has_bounds_too() -> None:
+    assert 0.0 < width(5_000, 0.5) < width(5_000, 0.8) < width(5_000, 0.95)
+
+
 def test_several_tests_share_the_chance_of_an_error() -> None:
     assert shared(0.95, 1) == 0.95 == shared(0.95, 0)
     assert width(5_000, shared(0.95, 3)) > width(5_000, 0.95)
