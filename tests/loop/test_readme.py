@@ -27,7 +27,7 @@ def test_every_offerloop_command_is_one(repository: Path) -> None:
     assert {"up", "import", "train", "rollback", "explain"} <= named <= set(COMMANDS)
     for name in named:
         assert CliRunner().invoke(offerloop, [name, "--help"]).exit_code == 0
-    for group, name in re.findall(r"`offerloop (features|quarantine|import) ([a-z]+)", text):
+    for group, name in re.findall(r"`offerloop (features|quarantine|import) ([a-z-]+)", text):
         assert CliRunner().invoke(offerloop, [group, name, "--help"]).exit_code == 0, name
 
 

@@ -25,7 +25,7 @@ def test_a_learned_release_is_valued_on_what_came_after_it(made: Made) -> None:
     registered_at = int(whole.rows["decided_at"][4_499]) + SHOP.outcome_window_us
     found = value_on(whole, "r-1", candidate.parts, WANTED, registered_at=registered_at)
     value = found.values["dr"].estimate
-    assert candidate.parts.scorer_kind == "lightgbm" and not found.refused
+    assert candidate.verdict.choice == "learned" and not found.refused
     # 4,500 later decisions, without those of the control group
     assert found.n == int(subset(whole, ~half).randomised.sum())
     assert found.gain is not None and found.gain.low > 0.0
