@@ -18,6 +18,7 @@ class Limits:
         most_unseen: share of the policy's probability that may lie on actions which the log never shows.
         sure: two-sided confidence of the interval of the mean weight, which must hold what support says it is.
         rare: probability below which an action counts as hardly shown.
+        rounding: by how much the mean weight may be off besides, as where propensities were written with few digits.
     """
 
     least_effective: float = 100.0
@@ -25,6 +26,7 @@ class Limits:
     most_unseen: float = 0.01
     sure: float = 0.999
     rare: float = 0.01
+    rounding: float = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +101,21 @@ def _support(probabilities: Floats | None, p_in_arm: Floats | None, shown: NDArr
     if probabilities is None:
         return 0.0, 0.0
     if p_in_arm is not None:
-        never, rare = p_in_arm <= 0.0, (p_in_arm > 0.0) & (p_in_arm < limits.rare)
-        return tuple(float(np.where(part, probabilities, 0.0).sum(axis=1).mean()) for part in (never, rare))  # type: ignore[return-value]
+        never, rarely = p_in_arm <= 0.0, (p_in_arm > 0.0) & (p_in_arm < limits.rare)
+        return _share(probabilities, never), _share(probabilities, rarely)
     if shown is not None:
         return float(probabilities[:, ~shown].sum(axis=1).mean()), 0.0
     return 0.0, 0.0
 
 
+def _share(probabilities: Floats, of: NDArray[np.bool_]) -> float:
+    return float(np.where(of, probabilities, 0.0).sum(axis=1).mean())
+
+
 def _refusals(found: Overlap, limits: Limits) -> tuple[str, ...]:
     expected = 1.0 - found.unseen
     weight = found.mean_weight
-    off = not weight.low <= expected <= weight.high
+    off = not weight.low - limits.rounding <= expected <= weight.high + limits.rounding
     reasons = [
         (
             found.unseen > limits.most_unseen,

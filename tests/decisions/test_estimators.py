@@ -10,6 +10,7 @@ from bench import peers
 from bench.peers.valuation import Arrays
 from contracts.errors import DataRefused
 from decisions.estimators import MODELLED, NAMES, EstimatorName, Logged, logged, switch_threshold, terms_of, under
+from decisions.value import Estimate
 from tests.real_logs import HILLSTROM, OPEN_BANDIT, hillstrom_arrays, open_bandit_arrays
 
 # action, propensity, reward; probabilities and q of two actions
@@ -141,3 +142,33 @@ def test_a_policy_that_shows_what_was_shown_earns_what_was_earned() -> None:
 def test_what_cannot_be_estimated_is_refused(name: EstimatorName, threshold: float | None, said: str) -> None:
     with pytest.raises(DataRefused, match=said):
         terms_of(name, Logged(np.ones(1), np.ones(1), np.ones(1)), threshold=threshold)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_every_estimator_owes(name: EstimatorName) -> None:
+    seed = 7
+    random = np.random.default_rng(seed)
+    n = 400
+    shares, target = random.uniform(0.2, 1.0, n), random.random(n)
+    model = random.random((2, n))
+    log = Logged(random.exponential(size=n), shares, target, *model)
+    entity = random.integers(0, 90, n)
+    threshold = 2.0 if name in ("clipped_ips", "switch_dr") else None
+
+    def made(log: Logged, entity: np.ndarray) -> Estimate:
+        return terms_of(name, log, threshold=threshold).estimate(entity)
+
+    plain = made(log, entity)
+    # the order of rows does not matter, nor what entities are called
+    order = random.permutation(n)
+    moved = made(Logged(*(column[order] for column in (log.rewards, shares, target, *model))), 1_000 - entity[order])
+    # nor the unit of rewards, but for the unit of the value
+    cents = made(Logged(100 * log.rewards, shares, target, *(100 * model)), entity)
+    for other, unit in ((moved, 1.0), (cents, 100.0)):
+        assert (other.value, other.low, other.high) == pytest.approx((unit * plain.value, unit * plain.low, unit * plain.high), rel=1e-9)
+    # what it is surer of is wider, and it lies within
+    wide = terms_of(name, log, threshold=threshold).estimate(entity, confidence=0.99)
+    assert wide.low < plain.low < plain.value < plain.high < wide.high
+    # two copies of an entity's rows are no more evidence
+    twice = made(Logged(*(np.tile(column, 2) for column in (log.rewards, shares, target, *model))), np.tile(entity, 2))
+    assert (twice.value, twice.standard_error) == pytest.approx((plain.value, plain.standard_error), rel=1e-9)

@@ -48,5 +48,10 @@ def test_propensities_that_are_not_those_of_the_log_are_told_by_the_mean_weight(
     assert "where 1.0000 is expected: the propensities are not those" in reason
 
 
+def test_propensities_with_few_digits_are_taken_for_what_they_are() -> None:
+    assert overlap(np.full(1_000, (1 / 3) / 0.3333), None).enough
+    assert not overlap(np.full(1_000, (1 / 3) / 0.3), None).enough
+
+
 def test_a_policy_that_shows_nothing_of_what_was_shown_is_refused() -> None:
     assert not overlap(np.zeros(10), None).enough
