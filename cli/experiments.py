@@ -57,7 +57,7 @@ def _say(state: Experiment) -> None:
         "release",
         "share#",
         "decisions#",
-        "players#",
+        "entities#",
         f"{unit}, at any look",
         "above control",
         "above the champion",

@@ -16,7 +16,7 @@ Step: TypeAlias = Literal["ship", "stop", "keep running"]
 Cause: TypeAlias = Literal["better", "worse", "guard rail", "spent", "open", "early", "sample ratio"]
 
 LEAST_DAYS = 2
-"""An experiment is judged after so many whole days: people differ by the hour."""
+"""Money is judged after so many whole days: people differ by the hour. Guard rails stop an arm at any time."""
 
 LEAST_REWARDED = 50
 """Entities with a reward that each arm must have. Of a few purchases nobody can tell how far their mean may err: an arm in which nobody has
@@ -90,9 +90,9 @@ def judge(compared: Compared, rules: Rules, *, arms: int = 1, planned: float | N
         unit: of the rewards, for the words.
     """
     ours, theirs = compared.ours, compared.theirs
-    if not (len(ours) and len(theirs)) or compared.days < LEAST_DAYS:
-        reason = f"{max(compared.days, 0.0):.1f} matured days of {LEAST_DAYS}"
-        return Verdict(compared.arm, "keep running", "early", reason, None)
+    days = f"{max(compared.days, 0.0):.1f} matured days of {LEAST_DAYS}"
+    if not (len(ours) and len(theirs)):
+        return Verdict(compared.arm, "keep running", "early", days, None)
     found = gain(ours, theirs)
     watched = _watch(compared, rules, arms)
     best, error = found.best, found.error(shared(rules.confidence, arms))
@@ -109,6 +109,8 @@ def judge(compared: Compared, rules: Rules, *, arms: int = 1, planned: float | N
     for seen in watched:
         if seen.state == "breached":
             return say("stop", "guard rail", f"guard rail: {rail_words(seen)}")
+    if compared.days < LEAST_DAYS:
+        return say("keep running", "early", days)
     rewarded = min(ours.rewarded, theirs.rewarded)
     if rewarded < LEAST_REWARDED:
         return say("keep running", "early", f"{said}: {rewarded} entities with a reward in an arm; {LEAST_REWARDED} are needed to judge")

@@ -45,6 +45,7 @@ def test_a_broken_guard_rail_stops_what_earns_more() -> None:
     found = judge(compared(entities(3.0), entities(2.0, times=2)), RULES)
     assert (found.step, found.cause) == ("stop", "guard rail")
     assert "decisions an entity 1 beside 2" in found.reason
+    assert judge(replace(compared(entities(3.0), entities(2.0, times=2)), days=0.2), RULES).step == "stop"
 
 
 def test_it_ends_when_all_that_was_planned_has_come() -> None:
