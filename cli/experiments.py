@@ -78,6 +78,8 @@ def _say(state: Experiment) -> None:
         for arm in state.arms
     ]
     print_table(f"{state.use_case}: since {moment(state.since_us)}, matured until now", columns, rows)
+    if state.control_ratio is not None:
+        console().print(_filled("control is", state.control_ratio))
     compared = [arm for arm in state.arms if arm.conclusion is not None]
     for arm in compared:
         _say_conclusion(arm)
@@ -95,14 +97,17 @@ def _say_conclusion(arm: ArmState) -> None:
     console().print(f"[bold]{arm.arm} {arm.release_id}: {step}[/bold]. {conclusion.reason}", soft_wrap=True)
     far = "not known yet how far along" if conclusion.progress is None else f"{conclusion.progress:.0%} of what is planned has come"
     left = f", about {conclusion.days_left:,.1f} days to go" if conclusion.days_left and step == "keep running" else ""
-    ratio = (
-        f"arms are filled as planned (p = {conclusion.sample_ratio:.3g})"
-        if conclusion.sample_ratio >= ALARM
-        else "ARMS ARE NOT FILLED AS PLANNED"
-    )
+    ratio = _filled("arms are", conclusion.sample_ratio)
     console().print(f"  {conclusion.days:.1f} matured days; {far}{left}; {ratio}", soft_wrap=True)
     for seen in conclusion.verdict.watched if conclusion.verdict else ():
         console().print(f"  guard rail {seen.state}: {rail_words(seen)}", soft_wrap=True)
+
+
+def _filled(what: str, chance: float) -> str:
+    """Whether entities fell into arms as planned, in words."""
+    return (
+        f"{what} filled as planned (p = {chance:.3g})" if chance >= ALARM else f"[red]{what} NOT filled as planned (p = {chance:.1e})[/red]"
+    )
 
 
 def _say_shadow(state: Experiment) -> None:

@@ -14,7 +14,7 @@ from flows.drained import drain
 from flows.place import Place, open_place
 from flows.promotion import conclude_experiment
 from monitoring.measure import measure
-from monitoring.measures import ExperimentMeasure, Interval, Measures, ShadowMeasure, write
+from monitoring.measures import ExperimentMeasure, Interval, Measures, ShadowMeasure, UseCaseMeasures, write
 from releases.ledger import Act
 from releases.registry import Registry
 from training.comparison import Conclusion, weight
@@ -27,10 +27,7 @@ def measure_all(place: Place, experiments: Mapping[str, Experiment]) -> Measures
     with place.ledger() as ledger:
         measures = measure(place.layout, place.use_cases, ledger, place.clock.now_us(), place.settings.store.duckdb_memory)
     compared = {
-        name: msgspec.structs.replace(measured, experiments=experiments_of(experiments[name]), shadow=shadow_of(experiments[name]))
-        if name in experiments
-        else measured
-        for name, measured in measures.use_cases.items()
+        name: _with(measured, experiments[name]) if name in experiments else measured for name, measured in measures.use_cases.items()
     }
     measures = msgspec.structs.replace(measures, use_cases=compared)
     write(place.layout, measures)
@@ -124,6 +121,12 @@ def experiments_of(experiment: Experiment) -> tuple[ExperimentMeasure, ...]:
             )
         )
     return tuple(measured)
+
+
+def _with(measured: UseCaseMeasures, experiment: Experiment) -> UseCaseMeasures:
+    """A use case's measurements with what is known of its live comparison."""
+    compared, shadow = experiments_of(experiment), shadow_of(experiment)
+    return msgspec.structs.replace(measured, experiments=compared, shadow=shadow, control_ratio=experiment.control_ratio)
 
 
 def shadow_of(experiment: Experiment) -> ShadowMeasure | None:

@@ -152,6 +152,8 @@ def _experiments(use_case: str, measured: UseCaseMeasures | None) -> Iterator[Sa
         yield SAMPLE_RATIO, (use_case, arm.arm), arm.sample_ratio
         for metric, state in (arm.guard_rails or {"decisions": "open"}).items():
             yield GUARD_RAIL, (use_case, arm.arm, metric), {"held": 1.0, "open": 0.0, "breached": -1.0}[state]
+    control = measured.control_ratio if measured else None
+    yield SAMPLE_RATIO, (use_case, CONTROL), nan if control is None else control
     shadow = measured.shadow if measured else None
     yield from _interval(SHADOW_GAIN, (use_case, shadow.release_id if shadow else ""), shadow.gain if shadow else None)
 

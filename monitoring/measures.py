@@ -84,7 +84,11 @@ class ShadowMeasure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class UseCaseMeasures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All measurements of a use case. `unmatured` decisions still wait for their outcome window to close."""
+    """All measurements of a use case. `unmatured` decisions still wait for their outcome window to close.
+
+    Attributes:
+        control_ratio: bound on the chance that control is filled so unevenly; None where that cannot be said.
+    """
 
     unit: str
     arms: tuple[ArmMeasure, ...]
@@ -94,6 +98,7 @@ class UseCaseMeasures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unmatured: int
     experiments: tuple[ExperimentMeasure, ...] = ()
     shadow: ShadowMeasure | None = None
+    control_ratio: float | None = None
 
 
 class StateMeasure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

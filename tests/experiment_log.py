@@ -32,8 +32,11 @@ def releases(use_case: UseCase, ledger: Ledger, bundles: Path, began_us: int) ->
     return ids
 
 
-def fill(place: Sources, shadow: str, began_us: int, count: int = 3_000) -> None:
-    """One decision an entity over ten days; control earns 1 on average, the champion 2, the challenger 4, and `mens` as much again."""
+def fill(place: Sources, shadow: str, began_us: int, count: int = 3_000, lost: str = "") -> None:
+    """One decision an entity over ten days; control earns 1 on average, the champion 2, the challenger 4, and `mens` as much again.
+
+    Of the arm `lost` every second decision is missing.
+    """
     rng = np.random.default_rng(3)
     plan, schema = place.ledger.plan(place.use_case.name), place.use_case.schema
     assert plan is not None
@@ -41,6 +44,8 @@ def fill(place: Sources, shadow: str, began_us: int, count: int = 3_000) -> None
     decided, followed, scored = [], [], []
     for n in range(count):
         given = assign(plan, f"e{n}")
+        if given.arm == lost and n % 2:
+            continue
         at = began_us + n * 10 * DAY_US // count
         place_of = names.index(place.use_case.baseline) if given.arm == CONTROL else int(rng.integers(len(names)))
         base = {CONTROL: 1.0, CHAMPION: 2.0}.get(given.arm, 4.0)

@@ -15,6 +15,7 @@ from contracts.errors import BundleRefused
 from contracts.tables import DECISIONS, OUTCOMES, SHADOW
 from contracts.traffic import CHAMPION, CONTROL, TrafficPlan
 from decisions.gain import Entities, gain, mean_bounds
+from decisions.sample_ratio import sample_ratio_so_far
 from decisions.sequential import Bounds
 from decisions.shadow import ShadowValue, shadow_value
 from decisions.totals import entities_of
@@ -93,6 +94,8 @@ class Experiment:
     Attributes:
         since_us: from when decisions count, `now_us` until when.
         arms: control first, then as in the plan.
+        control_ratio: bound on the chance that control is filled as unevenly as it ever was, over all served entities, each by its first
+            decision; None without control, or where its share was changed.
     """
 
     use_case: str
@@ -101,6 +104,7 @@ class Experiment:
     now_us: int
     arms: tuple[ArmState, ...]
     shadow: ShadowState | None
+    control_ratio: float | None = None
 
     @property
     def conclusions(self) -> tuple[Conclusion, ...]:
@@ -212,7 +216,8 @@ def _state(sources: Sources, plan: TrafficPlan, since_us: int, history: History)
         conclusion = None if arm.name == CHAMPION else by_release.get(arm.release_id)
         states.append(_arm(sources, arm.name, arm.release_id, share, parts, conclusion))
     shadow = _shadow(sources, plan.shadow, rewards.filter(pl.col("arm") == CHAMPION), control) if plan.shadow else None
-    return Experiment(use_case.name, use_case.reward_unit, since_us, now_us, tuple(states), shadow)
+    control_ratio = _control_ratio(sources, plan, history)
+    return Experiment(use_case.name, use_case.reward_unit, since_us, now_us, tuple(states), shadow, control_ratio)
 
 
 def _arm(
@@ -245,6 +250,18 @@ def _shadow(sources: Sources, release_id: str, rewards: pl.DataFrame, control: E
         apart = difference(found.dr, ratio(control.sums, control.sizes, np.arange(len(control))))
         above = Figure(apart.value, apart.low, apart.high)
     return ShadowState(release_id, found, above, _forecast(sources, release_id))
+
+
+def _control_ratio(sources: Sources, plan: TrafficPlan, history: History) -> float | None:
+    """Whether control is filled as planned. It is drawn once for ever, so it is entities that come for the first time that tell."""
+    drawn = {(other.control_share, other.control_salt) for _, other in history}
+    files = sources.tables.files(sources.use_case.name, DECISIONS)
+    if not plan.control_share or len(drawn) > 1 or not files:
+        return None
+    served = pl.scan_parquet(files, hive_partitioning=False).filter(pl.col("source") == "served")
+    first = served.group_by("entity_id").agg(pl.col("decided_at").min(), pl.col("arm").sort_by("decided_at").first())
+    arms = first.sort("decided_at", "entity_id").select((pl.col("arm") == CONTROL).cast(pl.Int64)).collect().to_series()
+    return sample_ratio_so_far(arms.to_numpy(), [1.0 - plan.control_share, plan.control_share])
 
 
 def _forecast(sources: Sources, release_id: str) -> Figure | None:

@@ -61,10 +61,21 @@ def test_what_every_arm_earns_what_is_concluded_and_how_the_shadow_would_do(use_
     (conclusion,) = found.conclusions
     assert (conclusion.release_id, conclusion.step) == (ids[1], "promote")
     assert conclusion.sample_ratio > 0.001 and challenger.conclusion is conclusion
+    assert found.control_ratio is not None and found.control_ratio > 0.001
     assert found.shadow is not None and found.shadow.value is not None
     value = found.shadow.value
     assert value.decisions == champion.decisions and value.covered == pytest.approx(1.0)
     assert value.dr.low < 4.0 < value.dr.high and value.gain.low > 0.0
+
+
+def test_control_that_loses_decisions_is_noticed(use_case: UseCase, ledger: Ledger, tmp_path: Path) -> None:
+    ids = releases(use_case, ledger, tmp_path / "bundles", BEGAN)
+    place = sources(use_case, ledger, tmp_path)
+    fill(place, ids[2], BEGAN, lost="control")
+    found = state_of(place)
+    assert found is not None and found.control_ratio is not None and found.control_ratio < 0.001
+    # the arms beside it are as they should be
+    assert found.conclusions[0].sample_ratio > 0.001
 
 
 def test_what_was_known_at_the_end_of_each_day(use_case: UseCase, ledger: Ledger, tmp_path: Path) -> None:
