@@ -33,6 +33,9 @@ def status(context: click.Context, as_json: bool) -> int:
         click.secho(f"{layout.root} is not running; `offerloop up` starts it.", fg="yellow")
     rows = [row for name, plan in plans.items() for row in _rows(name, plan, since)]
     print_table("Who answers", ("use case", "arm", "release", "share#", "since (UTC)"), rows)
+    for name, plan in plans.items():
+        if plan is not None and plan.withheld:
+            click.echo(f"{name} withholds {', '.join(plan.withheld)}; `offerloop withhold --restore` lets them be shown again.")
     return 0 if ready else 1
 
 

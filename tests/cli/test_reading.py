@@ -46,6 +46,7 @@ def test_a_rollback_without_an_earlier_champion_is_refused_in_words(run: Run, la
 def test_what_is_withheld_is_shown_to_nobody_until_it_is_restored(run: Run, layout: Layout) -> None:
     assert f"{USE_CASE} withholds mens (plan 2)" in run("withhold", USE_CASE, "mens", "--reason", "sold out").out
     assert json.loads(run("why", "--json").out)["ledger"][0]["reason"] == "sold out"
+    assert f"{USE_CASE} withholds mens" in run("status").out
     with DecisionService(Settings(state=str(layout.root), use_cases=(USE_CASE,))) as service:
         decision = service.decide(USE_CASE, "e-1", decision_id="d-2")
     assert [candidate.candidate_id for candidate in decision.candidates] == ["womens", "none"]
