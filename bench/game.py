@@ -25,13 +25,13 @@ from simulator.people import Bools, Ints
 from simulator.rehearsal import Played
 from use_cases.game_promotion import USE_CASE
 
-SPLIT = (0.3, 0.4, 0.3)
+SPLIT = (0.3, 0.5, 0.2)
 """Of all decisions: random ones, those between the trainings, those that count."""
 
 ASKED = 8_000
 """Decisions of the last phase that the others are asked about."""
 
-WAYS = ("epsilon", "squarecb", "softmax")
+WAYS = ("epsilon", "squarecb")
 
 PEER_ROWS = 60_000
 

@@ -14,7 +14,6 @@ import vowpalwabbit  # type: ignore[import-not-found]  # why: it is in .peers
 SETTINGS = {
     "epsilon": "--epsilon 0.05",
     "squarecb": "--squarecb --gamma_scale 100",
-    "softmax": "--softmax --lambda 20",
 }
 """Ways to explore, all over `--cb_explore_adf` with every pair of an entity's and a candidate's features."""
 
