@@ -10,6 +10,7 @@ from decisions.policies import PolicySpec
 from decisions.value import Estimate, ratio
 from simulator.people import Bools
 from simulator.rehearsal import Played, Rehearsal
+from simulator.settings import WorldSettings
 from simulator.truth import Standing
 from training.train import Candidate, runtime_of, train_on
 from use_cases.definition import UseCase
@@ -55,7 +56,9 @@ class Phase:
         return self.candidate.verdict.forecast.low <= self.seen.value <= self.candidate.verdict.forecast.high
 
 
-def campaign(use_case: UseCase, seed: int, lengths: tuple[int, ...], *, threads: int = 1) -> tuple[Played, tuple[Phase, ...]]:
+def campaign(
+    use_case: UseCase, seed: int, lengths: tuple[int, ...], *, threads: int = 1, settings: WorldSettings | None = None
+) -> tuple[Played, tuple[Phase, ...]]:
     """Play a campaign: so many random decisions, then for each further length a training before it.
 
     A candidate that its gate lets become champion answers everybody outside control; one that may challenge the champion answers half of
@@ -66,8 +69,9 @@ def campaign(use_case: UseCase, seed: int, lengths: tuple[int, ...], *, threads:
         seed: of the world, the draws and the arms.
         lengths: decisions of each phase.
         threads: models fitted side by side.
+        settings: of the world.
     """
-    rehearsal = begin(use_case, seed)
+    rehearsal = begin(use_case, seed, settings)
     ends: list[int] = []
     steps: list[tuple[Candidate | None, str, str]] = []
     candidate: Candidate | None = None
@@ -83,9 +87,9 @@ def campaign(use_case: UseCase, seed: int, lengths: tuple[int, ...], *, threads:
     return played, tuple(_phase(played, use_case, begin, end, *step) for begin, end, step in zip([0, *ends], ends, steps, strict=False))
 
 
-def begin(use_case: UseCase, seed: int) -> Rehearsal:
+def begin(use_case: UseCase, seed: int, settings: WorldSettings | None = None) -> Rehearsal:
     """A game whose start policy answers, before its first decision."""
-    rehearsal = Rehearsal(use_case, seed)
+    rehearsal = Rehearsal(use_case, seed, settings)
     runtime = runtime_of(use_case, "constant", {}, use_case.start_policy)
     rehearsal.serve(rehearsal.plan, {START: replace(runtime, release_id=START)})
     return rehearsal

@@ -91,7 +91,7 @@ def played(copy: Copy, settings: Settings) -> tuple[Path, UseCase]:
     file = copy("game_promotion")
     init = file.with_name("__init__.py")
     # why: what is learned does not matter here, and learning takes time
-    init.write_text(init.read_text().replace("Learner(rounds=80,", "Learner(rounds=5,"))
+    init.write_text(init.read_text().replace("rounds=120, ", "rounds=5, "))
     use_case = load_copy()
     assert use_case.learner.rounds == 5
     start_releases(settings)

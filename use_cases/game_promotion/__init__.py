@@ -19,6 +19,6 @@ USE_CASE = UseCase(
     outcome_window_us=4 * HOUR_US,
     ttl_us=30 * MINUTE_US,
     control_share=0.13,
-    learner=Learner(rounds=80, params={"objective": "tweedie", "min_sum_hessian_in_leaf": 100.0}, sizes="as_earned"),
+    learner=Learner(rounds=120, params={"objective": "tweedie", "num_leaves": 7, "min_sum_hessian_in_leaf": 100.0}, sizes="as_earned"),
     gate=Gate(slices=("country", "platform")),
 )
