@@ -37,7 +37,7 @@ bench: ## measure every speed row of the targets that can be measured yet
 
 target: ## measure one row of the targets: make target ROW=P14
 	@tools/setup test
-	@case "$(ROW)" in P2|P5|P6|P13) tools/setup peers ;; esac
+	@case "$(ROW)" in P2|P5|P6|P13|Q1) tools/setup peers ;; esac
 	@$(bin)/python -m bench.target $(ROW) $(ARGS)
 
 test-faults: ## kill, flood and corrupt things, and see that nothing acknowledged is lost

@@ -70,7 +70,13 @@ async def play(stage: Stage, *, seed: int, players: int, decisions: int) -> Play
             stage, "Learn from the log", "features, checks, model, value with an interval, gate, bundle, registry, shadow, live", "champion"
         )
         began.append(stage.clock.now_us())
-        await _phase(stage, game, "Phase 2: the learned policy serves", "one in ten still drawn at random; control goes on", decisions)
+        await _phase(
+            stage,
+            game,
+            "Phase 2: the learned policy serves",
+            "what may be as good is still tried, the rarer the worse it looks; control goes on",
+            decisions,
+        )
         await _train(stage, "Learn again", "twice the log; what passes the gate challenges the champion beside it", "challenger")
         began.append(stage.clock.now_us())
         await _phase(

@@ -15,7 +15,7 @@ USE_CASE = UseCase(
     feature_set=features.build(),
     catalogue=catalogue.build(),
     start_policy=PolicySpec("uniform"),
-    learned_policy=PolicySpec("inverse_gap", epsilon=0.02, gamma_scale=2.0),
+    learned_policy=PolicySpec("inverse_gap", epsilon=0.02, gamma_scale=2.0, explore_new=0.3, new_below=30),
     outcome_window_us=4 * HOUR_US,
     ttl_us=30 * MINUTE_US,
     control_share=0.13,
