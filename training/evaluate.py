@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from decisions.matrix import Floats
+from decisions.overlap import Limits, Overlap, overlap
 from decisions.policies import PolicySpec, build_policy, probability_matrix
-from decisions.value import Estimate, ratio
+from decisions.value import Estimate, importance_weights, ratio
 from training.cross_fit import cross_fit
 from training.dataset import Bools, TrainingSet
 from training.fit import fit, predict
@@ -55,6 +56,7 @@ class Evaluation:
         cooled: by policy: the share of its value that its own cool-downs leave, see `training.rollout`; counted in doubly robust values.
         calibration: earned by what was shown, over what models of other entities expected of it.
         slices: gain over control by slice, of `learned` or what was `offered`.
+        overlap: by policy: whether the log can value it at all.
         leaks: features that cannot have been known at the decision.
     """
 
@@ -73,6 +75,7 @@ class Evaluation:
     cooled: Mapping[str, float]
     calibration: Estimate
     slices: Mapping[str, Estimate]
+    overlap: Mapping[str, Overlap]
     leaks: tuple[Leak, ...]
 
 
@@ -129,6 +132,7 @@ def evaluate(training_set: TrainingSet, *, champion: str | None, seed: int, thre
         cooled=cooled,
         calibration=_calibration(training_set, scores[first], use),
         slices={name: over_control(first, rows) for name, rows in slices_of(training_set).items()},
+        overlap={name: _overlap(training_set, probabilities[name], terms[name].target, use) for name in scores},
         leaks=leaks(training_set),
     )
 
@@ -156,6 +160,12 @@ def slices_of(training_set: TrainingSet) -> Mapping[str, Bools]:
             if (rows & training_set.randomised).sum() >= LEAST_COMPARED:
                 found[f"{name}={category}"] = rows
     return found
+
+
+def _overlap(training_set: TrainingSet, probabilities: Floats, target: Floats, use: Bools) -> Overlap:
+    weights = importance_weights(training_set.propensity[use], target)
+    limits = Limits(least_effective=training_set.use_case.gate.min_effective)
+    return overlap(weights, training_set.entity[use], probabilities=probabilities[use], p_in_arm=training_set.p_in_arm[use], limits=limits)
 
 
 def _calibration(training_set: TrainingSet, q: Floats, use: Bools) -> Estimate:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from decisions.overlap import Overlap
 from decisions.value import Estimate, estimate
 from features.skew import SkewReport
 from training.evaluate import LEARNED, OFFERED, Evaluation
@@ -71,6 +72,7 @@ def judge(evaluation: Evaluation, skew: SkewReport, use_case: UseCase) -> Verdic
             value.effective_n >= gate.min_effective,
             f"they say as much as {value.effective_n:.0f} unweighted ones; {gate.min_effective:.0f} are needed",
         ),
+        Check("overlap", evaluation.overlap[choice].enough, _overlap_words(evaluation.overlap[choice])),
         Check("leaks", not evaluation.leaks, _leak_words(evaluation)),
         Check("calibration", *_calibrated(evaluation, use_case)),
         Check("slices", *_slices(evaluation, use_case)),
@@ -120,6 +122,16 @@ def _forecast(value: Estimate, drift: float) -> Estimate:
         effective_n=value.effective_n,
         confidence=0.95,
         skewness=value.skewness * (value.standard_error / error) ** 3,
+    )
+
+
+def _overlap_words(found: Overlap) -> str:
+    if found.refusals:
+        return f"the log cannot value it: {'; '.join(found.refusals)}"
+    weight = found.mean_weight
+    return (
+        f"the log can value it: weights up to {found.largest_weight:.0f}, on average {weight.value:.2f} [{weight.low:.2f}, {weight.high:.2f}]"
+        f" where {1.0 - found.unseen:.2f} is expected; one entity has at most {found.largest_share:.1%} of them"
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from decisions.overlap import Overlap
 from decisions.policies import PolicySpec
 from decisions.value import Estimate, estimate
 from features.skew import SkewReport
@@ -27,6 +28,7 @@ def values(value: float, **more: Any) -> Value:
     return Value(*[about(value, **more)] * 4)
 
 
+OVERLAP = Overlap(2_000, 1_000, 1_000.0, 3.0, 0.01, about(1.0), 0.0, 0.0, ())
 GOOD = Evaluation(
     rows=2_000,
     randomised=1_800,
@@ -43,6 +45,7 @@ GOOD = Evaluation(
     cooled={"learned": 1.0, "best_single": 1.0},
     calibration=about(1.0),
     slices={"country=DE": about(0.2), "country=US": about(0.0)},
+    overlap=dict.fromkeys(("learned", "best_single"), OVERLAP),
     leaks=(),
 )
 NOTHING_PERSONAL = Personal(about(0.0), about(-0.01), about(0.0))
@@ -74,6 +77,7 @@ def test_a_paired_gain_that_speaks_clearly_against_it_overrules_the_calibrated_o
         ("control", {"gain_over_control": {"learned": about(0.01), "best_single": about(0.3)}}),
         ("not_worse", {"gain_over_champion": {"learned": about(-0.02), "best_single": about(0.2)}}),
         ("forward", {"forward": about(-0.1)}),
+        ("overlap", {"overlap": dict.fromkeys(GOOD.overlap, replace(OVERLAP, refusals=("too little is known",)))}),
         ("leaks", {"leaks": (Leak("visits", "gems", 30.0, 0.6),)}),
         ("calibration", {"calibration": about(0.7)}),
         ("calibration", {"calibration": about(1.3)}),
