@@ -63,7 +63,7 @@ def test_features_of_another_width_are_refused(catalogue: Catalogue, features: F
 @pytest.mark.parametrize(
     "kind, files, reason",
     [
-        ("oracle", {}, "one of constant, table, lightgbm"),
+        ("oracle", {}, "one of constant, table, linear, lightgbm"),
         ("table", {}, "`table.json` is missing"),
         ("table", {"table.json": b'{"none": 1'}, "is malformed"),
         ("table", {"table.json": b'{"none": "much"}'}, "is malformed"),
