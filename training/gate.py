@@ -130,8 +130,8 @@ def _overlap_words(found: Overlap) -> str:
         return f"the log cannot value it: {'; '.join(found.refusals)}"
     weight = found.mean_weight
     return (
-        f"the log can value it: weights up to {found.largest_weight:.0f}, on average {weight.value:.2f} [{weight.low:.2f}, {weight.high:.2f}]"
-        f" where {1.0 - found.unseen:.2f} is expected; one entity has at most {found.largest_share:.1%} of them"
+        f"the log can value it: weights up to {found.largest_weight:.0f}, {weight.value:.2f} [{weight.low:.2f}, {weight.high:.2f}] on"
+        f" average where {1.0 - found.unseen:.2f} is expected; one entity has at most {found.largest_share:.1%} of them"
     )
 
 
