@@ -11,7 +11,7 @@ from features.skew import SkewReport
 from training.evaluate import LEARNED, OFFERED, Evaluation
 from use_cases.definition import UseCase
 
-NOT_WORSE = 0.2
+NOT_WORSE = 0.1
 """Least confidence of beating the champion with which a candidate may challenge it live, beside it."""
 
 
@@ -122,6 +122,7 @@ def _forecast(value: Estimate, drift: float) -> Estimate:
         effective_n=value.effective_n,
         confidence=0.95,
         skewness=value.skewness * (value.standard_error / error) ** 3,
+        freedom=value.freedom,
     )
 
 
