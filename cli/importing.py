@@ -10,9 +10,10 @@ from cli.options import DURATION
 from cli.output import json_option, moment, print_json
 from contracts.settings import Settings
 from serving.service import DecisionService
-from training.import_events import import_events
+from training.import_events import EventsReport, import_events
 from training.import_log import ImportReport, import_log
 from use_cases.definition import load
+from use_cases.email_promotion import hillstrom
 from use_cases.product_recommendation import open_bandit
 
 
@@ -31,6 +32,25 @@ def take_in(settings: Settings, use_case: str, path: Path, *, negative: bool = F
             service.apply_event(use_case),
             now_us=service.clock.now_us(),
             negative=negative,
+            simulated=service.installation.simulated,
+        )
+
+
+def take_in_events(settings: Settings, use_case: str, path: Path, lag_us: int | None = None) -> EventsReport:
+    """Import events into the journal of an installation, which may be serving meanwhile.
+
+    Raises:
+        DataRefused: the file or rows of it are wrong; nothing of it is taken.
+    """
+    chosen = load(use_case)
+    with DecisionService(settings, {use_case: chosen}) as service:
+        return import_events(
+            service.journal,
+            chosen,
+            path,
+            service.apply_event(use_case),
+            now_us=service.clock.now_us(),
+            lag_us=lag_us,
             simulated=service.installation.simulated,
         )
 
@@ -73,6 +93,25 @@ def open_bandit_command(context: click.Context, path: Path, policy: open_bandit.
     return 0
 
 
+@command.command("hillstrom")
+@click.argument("path", type=click.Path(path_type=Path))
+@json_option
+@click.pass_context
+def hillstrom_command(context: click.Context, path: Path, as_json: bool) -> int:
+    """Take in Hillstrom's e-mail experiment, as published: what is known of each customer, then the log. For email_promotion."""
+    settings = settings_of(context)
+    layout_of(settings)
+    hillstrom.check(path)
+    customers = hillstrom.read(path)
+    with tempfile.TemporaryDirectory(prefix="offerloop-hillstrom-") as folder:
+        known, log = Path(folder) / "customers.parquet", Path(folder) / "log.parquet"
+        hillstrom.write_events(customers, known)
+        hillstrom.write_log(customers, log)
+        take_in_events(settings, "email_promotion", known)
+        _say(take_in(settings, "email_promotion", log), as_json)
+    return 0
+
+
 @command.command("events")
 @click.argument("use_case")
 @click.argument("file", type=click.Path(path_type=Path))
@@ -88,17 +127,7 @@ def events(context: click.Context, use_case: str, file: Path, lag_us: int | None
     """
     settings = settings_of(context)
     layout_of(settings)
-    chosen = load(use_case)
-    with DecisionService(settings, {use_case: chosen}) as service:
-        report = import_events(
-            service.journal,
-            chosen,
-            file,
-            service.apply_event(use_case),
-            now_us=service.clock.now_us(),
-            lag_us=lag_us,
-            simulated=service.installation.simulated,
-        )
+    report = take_in_events(settings, use_case, file, lag_us)
     if as_json:
         print_json(report)
     else:

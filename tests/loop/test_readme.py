@@ -23,11 +23,11 @@ def blocks(repository: Path, language: str) -> list[str]:
 
 def test_every_offerloop_command_is_one(repository: Path) -> None:
     text = (repository / "README.md").read_text()
-    named = set(re.findall(r"(?:\.venv/bin/|`)offerloop ([a-z]+)", text))
+    named = set(re.findall(r"(?:\.venv/bin/|`|\n)offerloop ([a-z]+)", text))
     assert {"up", "import", "train", "rollback", "explain"} <= named <= set(COMMANDS)
     for name in named:
         assert CliRunner().invoke(offerloop, [name, "--help"]).exit_code == 0
-    for group, name in re.findall(r"`offerloop (features|quarantine|import) ([a-z-]+)", text):
+    for group, name in re.findall(r"(?:`|\n)offerloop (features|quarantine|import) ([a-z-]+)", text):
         assert CliRunner().invoke(offerloop, [group, name, "--help"]).exit_code == 0, name
 
 

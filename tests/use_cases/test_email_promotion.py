@@ -13,6 +13,7 @@ import pytest
 from contracts.errors import DataRefused, ToolMissing
 from contracts.events import FieldType
 from decisions.eligibility import Eligibility
+from training.event_file import EventRules, read_events
 from use_cases.definition import load
 from use_cases.email_promotion import USE_CASE, hillstrom
 from use_cases.email_promotion.features import CHANNELS, CUSTOMER, CUSTOMERS, ZIP_CODES
@@ -74,6 +75,14 @@ def test_the_log_is_one_that_the_bulk_import_takes(sample: pl.DataFrame, tmp_pat
         ("hillstrom-customer-00002", "customer-00002", "none", 1 / 3, 29_990_000),
         ("hillstrom-customer-00003", "customer-00003", "mens", 1 / 3, 499_000_000),
     ]
+
+
+def test_what_is_known_comes_in_as_events_too(sample: pl.DataFrame, tmp_path: Path) -> None:
+    hillstrom.write_events(sample, tmp_path / "customers.parquet")
+    known = read_events(tmp_path / "customers.parquet", EventRules(USE_CASE.schema, hillstrom.RECORDED_AT))
+    assert known.select("event_id", "entity_id", "type", "recency_months", "channel").rows()[1] == (
+        "hillstrom-known-customer-00002", "customer-00002", "customer", 6, "Web",
+    )  # fmt: skip
 
 
 def test_halves_share_nobody_and_change_with_the_seed(sample: pl.DataFrame) -> None:

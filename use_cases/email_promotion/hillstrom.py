@@ -120,6 +120,19 @@ def write_customers(customers: pl.DataFrame, path: Path) -> None:
     write_atomically(path, fill)
 
 
+def write_events(customers: pl.DataFrame, path: Path) -> None:
+    """Write what is known of customers as events for the bulk import, into a Parquet file: the same as the table says."""
+    known = customers.select(
+        event_id=pl.format("hillstrom-known-{}", "entity_id"),
+        entity_id="entity_id",
+        type=pl.lit(CUSTOMER.name),
+        event_time=pl.lit(RECORDED_AT),
+        ingested_time=pl.lit(RECORDED_AT),
+        **{field: pl.col(field) for field in CUSTOMER.fields},
+    )
+    write_atomically(path, known.write_parquet)
+
+
 def write_log(customers: pl.DataFrame, path: Path) -> None:
     """Write what was sent to customers and what they spent, as a logged experiment for the bulk import, into a Parquet file.
 
