@@ -18,10 +18,10 @@ import polars as pl
 
 from bench.rows import Figure, Measurement
 from contracts.clock import DAY_US
-from contracts.traffic import CHALLENGER, CHAMPION, Arm
+from contracts.traffic import CHALLENGER, CHAMPION, CONTROL, Arm
 from decisions.decide import ReleaseRuntime
 from decisions.matrix import Floats
-from decisions.policies import build_policy, probability_matrix
+from decisions.policies import PolicySpec, build_policy, probability_matrix
 from simulator.campaign import SHARE, START, begin, release
 from simulator.rehearsal import Rehearsal
 from training.comparison import conclude
@@ -82,7 +82,7 @@ def one_game(seed: int, decisions: int) -> list[Offered]:
     game = begin(USE_CASE, seed)
     game.play(2 * decisions)
     champion = train_on(game.training_set(), champion=START, threads=1)
-    release(game, champion, "champion")
+    serving = release(game, champion, "champion")[1]
     game.play(decisions)
     log = game.training_set()
     early = np.arange(len(log)) < decisions
@@ -90,15 +90,16 @@ def one_game(seed: int, decisions: int) -> list[Offered]:
     found = []
     for number, way in enumerate(WAYS):
         if way == "leaked":
-            found.append(_leaked(log, game.plan.champion.release_id))
+            found.append(_leaked(game, serving, log, ~early))
+            print(f"seed {seed}: {found[-1]}", flush=True)
             continue
         spoilt = _spoilt(log.only(early), way, np.random.default_rng([seed, number]))
         model = fit(spoilt, np.ones(len(spoilt), dtype=np.bool_), USE_CASE.learner, seed=seed)
         policy = trained_policy(spoilt, predict(model, spoilt.features, spoilt.eligible))
         offer = Offer(predict(model, later.features, rules_allow(later)), policy)
-        verdict = judge(evaluate(later, champion=game.plan.champion.release_id, seed=seed, threads=1, offer=offer), log.skew, USE_CASE)
+        verdict = judge(evaluate(later, champion=serving, seed=seed, threads=1, offer=offer), log.skew, USE_CASE)
         end = ""
-        worth = _worth(game, ~early, offer)
+        worth = _worth(game, serving, ~early, offer)
         if verdict.step == "challenger":
             runtime = runtime_of(USE_CASE, model.kind, model.files, offer.policy)
             end = _live(game, f"{way}-{number}", runtime)
@@ -129,19 +130,26 @@ def _with(training_set: TrainingSet, reward: np.ndarray[tuple[int], np.dtype[np.
     return replace(training_set, rows=training_set.rows.with_columns(reward=pl.Series(reward)))
 
 
-def _leaked(log: TrainingSet, champion: str) -> Offered:
+def _leaked(game: Rehearsal, serving: str, log: TrainingSet, later: Bools) -> Offered:
     """A training whose features know what was spent after the decision; it has no such knowledge when it serves."""
     features = log.features.copy()
     features[:, NAMES.index("spend_28d")] += log.rows["reward"].to_numpy()
-    leaked = replace(log, features=features)
-    candidate = train_on(leaked, champion=champion, threads=1)
-    return Offered("leaked", candidate.verdict.step, "", -1.0)
+    candidate = train_on(replace(log, features=features), champion=serving, threads=1)
+    parts = candidate.parts
+    runtime = runtime_of(USE_CASE, parts.scorer_kind, parts.scorer_files, msgspec.convert(parts.policy, PolicySpec))
+    own = log.only(later)
+    scores = np.full(own.eligible.shape, -np.inf)
+    for row, (values, eligible) in enumerate(zip(own.features, own.eligible, strict=True)):
+        places = np.flatnonzero(eligible)
+        scores[row, places] = runtime.scorer.scores(values, places)
+    worth = _worth(game, serving, later, Offer(scores, msgspec.convert(parts.policy, PolicySpec)))
+    return Offered("leaked", candidate.verdict.step, "", worth)
 
 
-def _worth(game: Rehearsal, later: Bools, offer: Offer) -> float:
-    """True value of an offer minus the champion's, in the champion's own decisions among the later ones, whose scores the offer has."""
+def _worth(game: Rehearsal, serving: str, later: Bools, offer: Offer) -> float:
+    """True value of an offer minus that of the release that serves, in the latter's decisions among the later ones."""
     played = game.played()
-    own = ((played.rows["release_id"] == "champion") & (played.rows["arm"] == CHAMPION)).to_numpy()[: len(later)] & later
+    own = ((played.rows["release_id"] == serving) & (played.rows["arm"] != CONTROL)).to_numpy()[: len(later)] & later
     row = np.flatnonzero(own)
     probabilities = probability_matrix(build_policy(offer.policy, USE_CASE.catalogue), offer.scores[own[later]], played.eligible[row])
     truth: Floats = played.expected[row]
