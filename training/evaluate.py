@@ -13,7 +13,7 @@ from training.cross_fit import cross_fit
 from training.dataset import Bools, TrainingSet
 from training.fit import fit, predict
 from training.personal import Personal, compare
-from training.rollout import cooled_share, rules_allow
+from training.rollout import cooled_shares, rules_allow
 from training.scrutiny import Leak, leaks
 from training.split import later
 from training.terms import Value, gain_over, paired, periods_of, terms_of, value_of
@@ -103,9 +103,9 @@ def evaluate(training_set: TrainingSet, *, champion: str | None, seed: int, thre
     probabilities[BASELINE] = probability_matrix(always, baseline, training_set.eligible)
     terms = {name: terms_of(training_set, fitted.q, matrix, use) for name, matrix in probabilities.items()}
     cooled = {
-        name: cooled_share(training_set, policy, own, fitted.q, allowed, terms[name].q_target, seed=seed) for name, own in scores.items()
+        name: cooled_shares(training_set, policy, own, fitted.q, allowed, terms[name].q_target, seed=seed) for name, own in scores.items()
     }
-    terms |= {name: replace(terms[name], terms=terms[name].terms * share) for name, share in cooled.items()}
+    terms |= {name: replace(terms[name], terms=terms[name].terms * shares) for name, shares in cooled.items()}
     period = periods_of(training_set)
     controls, control_words = _control(training_set)
     champions, champion_words = _champion(training_set, champion)
@@ -129,7 +129,7 @@ def evaluate(training_set: TrainingSet, *, champion: str | None, seed: int, thre
         forward=_forward(training_set, spec, seed) if use_case.split == "time" and offer is None else None,
         compared_with={"control": control_words, "champion": champion_words},
         policy=spec,
-        cooled=cooled,
+        cooled={name: float(shares.mean()) for name, shares in cooled.items()},
         calibration=_calibration(training_set, scores[first], use),
         slices={name: over_control(first, rows) for name, rows in slices_of(training_set).items()},
         overlap={name: _overlap(training_set, probabilities[name], terms[name].target, use) for name in scores},

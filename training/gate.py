@@ -11,9 +11,6 @@ from features.skew import SkewReport
 from training.evaluate import LEARNED, OFFERED, Evaluation
 from use_cases.definition import UseCase
 
-NOT_WORSE = 0.1
-"""Least confidence of beating the champion with which a candidate may challenge it live, beside it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -86,8 +83,8 @@ def judge(evaluation: Evaluation, skew: SkewReport, use_case: UseCase) -> Verdic
         ),
         Check(
             "not_worse",
-            not_worse >= NOT_WORSE,
-            f"better than the champion with {not_worse:.0%} confidence; {NOT_WORSE:.0%} is needed to challenge it",
+            1.0 - not_worse < gate.confidence,
+            f"better than the champion with {not_worse:.0%} confidence; to challenge it, it must not be worse with {percent}",
         ),
         Check(
             "champion",

@@ -1,6 +1,7 @@
 """What a policy's own choices do to what it may show next: a walk through the log in which it, and not the log, keeps the cool-downs."""
 
 import numpy as np
+import polars as pl
 
 from decisions.eligibility import Eligibility
 from decisions.matrix import Floats
@@ -17,10 +18,12 @@ def rules_allow(training_set: TrainingSet) -> Bools:
     return eligibility.by_rules(training_set.features, training_set.rows["decided_at"].to_numpy()) | training_set.eligible
 
 
-def cooled_share(
+def cooled_shares(
     training_set: TrainingSet, policy: Policy, scores: Floats, q: Floats, allowed: Bools, q_target: Floats, *, seed: int
-) -> float:
-    """What is left of a policy's value once its own choices cool down: a factor, 1 where nothing cools down.
+) -> Floats:
+    """(m,) what is left of a policy's value, in each of the m randomised rows, once its own choices cool down; 1 where nothing cools down.
+
+    One factor for all rows of a release: what the log had cooled down depends on which policy made it.
 
     Args:
         training_set: the data.
@@ -28,14 +31,16 @@ def cooled_share(
         scores: see there.
         q: (n, K) estimated rewards. `allowed`: (n, K) see `rules_allow`.
         allowed: see there.
-        q_target: estimated rewards under the policy of the randomised rows, where the log had cooled down what it had.
+        q_target: (m,) estimated rewards under the policy, where the log had cooled down what it had.
         seed: of its draws.
     """
-    usual = float(q_target.mean())
-    if not any(training_set.use_case.catalogue.cooldowns_us) or usual <= 0.0:
-        return 1.0
-    own = walk(training_set, policy, scores, q, allowed, training_set.randomised, seed=seed)
-    return float(own[training_set.randomised].mean()) / usual
+    use = training_set.randomised
+    if not any(training_set.use_case.catalogue.cooldowns_us):
+        return np.ones(len(q_target))
+    own = walk(training_set, policy, scores, q, allowed, use, seed=seed)[use]
+    release = training_set.rows.filter(pl.Series(use))["release_id"].rank("dense").to_numpy().astype(np.int64) - 1
+    usual, left = np.bincount(release, q_target), np.bincount(release, own)
+    return np.asarray(np.divide(left, usual, out=np.ones(len(usual)), where=usual > 0.0)[release])
 
 
 def walk(training_set: TrainingSet, policy: Policy, scores: Floats, q: Floats, allowed: Bools, rows: Bools, *, seed: int) -> Floats:

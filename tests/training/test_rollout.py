@@ -12,7 +12,7 @@ from decisions.policies import PolicySpec, build_policy
 from features.skew import SkewReport
 from tests.training.conftest import NOW, SHOP, Made, all_rows
 from training.dataset import TrainingSet
-from training.rollout import cooled_share, rules_allow, walk
+from training.rollout import cooled_shares, rules_allow, walk
 
 COOLING = replace(SHOP, catalogue=Catalogue((Candidate("red", {"colour": "red"}, cooldown_us=DAY_US), *SHOP.catalogue.candidates[1:])))
 """The shop, where red is not shown again for a day."""
@@ -49,7 +49,7 @@ def test_what_the_policy_has_just_shown_it_cannot_show_again() -> None:
     own = walk(made, GREEDY, q, q, rules_allow(made), all_rows(made), seed=1)
 
     assert own.tolist() == [3.0, 3.0, 2.0, 3.0]
-    assert cooled_share(made, GREEDY, q, q, rules_allow(made), np.full(4, 3.0), seed=1) == pytest.approx(11 / 12)
+    assert cooled_shares(made, GREEDY, q, q, rules_allow(made), np.full(4, 3.0), seed=1) == pytest.approx(11 / 12)
 
 
 def test_what_the_log_had_cooled_down_the_policy_may_have_fresh() -> None:
@@ -75,4 +75,14 @@ def test_without_cool_downs_nothing_is_lost(made: Made) -> None:
     policy = build_policy(PolicySpec("greedy"), SHOP.catalogue)
     q = np.ones(shop.eligible.shape)
 
-    assert cooled_share(shop, policy, q, q, shop.eligible, np.ones(600), seed=1) == 1.0
+    assert (cooled_shares(shop, policy, q, q, shop.eligible, np.ones(540), seed=1) == 1.0).all()
+
+
+def test_each_releases_log_has_cooled_down_what_it_had() -> None:
+    made = log([0, 0, 0, 0], [0, 10, 40, 50], [[True, True, True]] * 3 + [[False, True, True]])
+    other = replace(made, rows=made.rows.with_columns(release_id=pl.Series(["r-start", "r-start", "r-next", "r-next"])))
+    q = np.array([[3.0, 2.0, 1.0]] * 4)
+
+    shares = cooled_shares(other, GREEDY, q, q, rules_allow(made), np.array([3.0, 3.0, 3.0, 2.0]), seed=1)
+
+    assert shares.tolist() == [5 / 6, 5 / 6, 1.0, 1.0]
