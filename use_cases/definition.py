@@ -70,7 +70,7 @@ class Gate:
     slices: tuple[str, ...] = ()
     max_slice_loss: float = 0.05
     drift: float = 0.1
-    too_good: float = 0.95
+    too_good: float = 0.85
 
 
 @dataclass(frozen=True, slots=True)
