@@ -12,6 +12,10 @@ from training.evaluate import LEARNED, OFFERED, Evaluation
 from use_cases.definition import UseCase
 
 
+NOT_WORSE = 0.2
+"""Least confidence of beating the champion with which a candidate may challenge it live, beside it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One thing that was asked of a candidate. One that is not `needed` keeps it from becoming champion at once, no more."""
@@ -83,8 +87,8 @@ def judge(evaluation: Evaluation, skew: SkewReport, use_case: UseCase) -> Verdic
         ),
         Check(
             "not_worse",
-            1.0 - not_worse < gate.confidence,
-            f"better than the champion with {not_worse:.0%} confidence; to challenge it, it must not be worse with {percent}",
+            not_worse >= NOT_WORSE,
+            f"better than the champion with {not_worse:.0%} confidence; {NOT_WORSE:.0%} is needed to challenge it",
         ),
         Check(
             "champion",
