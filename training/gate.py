@@ -11,7 +11,6 @@ from features.skew import SkewReport
 from training.evaluate import LEARNED, OFFERED, Evaluation
 from use_cases.definition import UseCase
 
-
 NOT_WORSE = 0.2
 """Least confidence of beating the champion with which a candidate may challenge it live, beside it."""
 
