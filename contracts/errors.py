@@ -164,3 +164,13 @@ class ToolMissing(OfferloopError):
 
     def __init__(self, tool: str, install: str) -> None:
         super().__init__(f"{tool} is missing on this machine. Install it: {install}")
+
+
+class NeedsOtherCode(BundleRefused):
+    """A release that was made by other code than runs here, and that this code cannot serve as it was."""
+
+    def __init__(self, release_id: str, what: str, revision: str, image: str) -> None:
+        where = f"the image `{image}`" if image else f"revision `{revision}`" if revision else "the code that made it"
+        super().__init__(release_id, f"needs other code: {what}. Redeploy {where}, then go back to it")
+        self.revision = revision
+        self.image = image

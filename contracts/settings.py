@@ -62,6 +62,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         state: the one folder of the installation's state.
+        image: the container image that this runs from, where it does; releases note it, so that one can go back to their code.
         host: the address everything listens on.
         use_cases: the ones that run, each a folder of `use_cases/`.
         feature_engine: what computes features in bulk; Spark on `spark_master`, where one machine is too small.
@@ -69,6 +70,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     state: str = ".offerloop"
+    image: str = ""
     host: str = "127.0.0.1"
     use_cases: tuple[str, ...] = ("game_promotion", "email_promotion")
     ports: Ports = Ports()

@@ -11,10 +11,10 @@ from contracts.clock import DAY_US
 from decisions.record import DECISION, EVENT, OUTCOME
 from flows.drained import drain
 from flows.place import Place, open_place
-from monitoring.measures import StateMeasure, write_states
 from serving.service import DecisionService
 from storage.horizon import forget_ids
 from storage.journal import Journal
+from storage.measures import StateMeasure, write_states
 
 
 @task(name="Merge small files", retries=2, retry_delay_seconds=5, cache_policy=NO_CACHE)

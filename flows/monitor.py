@@ -14,9 +14,9 @@ from flows.drained import drain
 from flows.place import Place, open_place
 from flows.promotion import conclude_experiment
 from monitoring.measure import measure
-from monitoring.measures import ExperimentMeasure, Interval, Measures, ShadowMeasure, UseCaseMeasures, write
 from releases.ledger import Act
 from releases.registry import Registry
+from storage.measures import ExperimentMeasure, Interval, Measures, ShadowMeasure, UseCaseMeasures, write
 from training.comparison import Conclusion, weight
 from training.experiment import CONFIDENCE, Experiment, Sources, state_of
 

@@ -51,12 +51,12 @@ from contracts.metrics import (
 )
 from contracts.settings import Settings
 from contracts.traffic import CHALLENGER, CONTROL, Stage, TrafficPlan
-from monitoring.measures import ExperimentMeasure, Interval, StateMeasure, UseCaseMeasures, read, read_states
 from monitoring.services import services_up
 from releases.inbox import Inbox
 from releases.ledger import Ledger
 from storage.installation import open_installation
 from storage.layout import Layout
+from storage.measures import ExperimentMeasure, Interval, StateMeasure, UseCaseMeasures, read, read_states
 
 Sample = tuple[Metric, tuple[str, ...], float]
 ServicesUp = Callable[[], Mapping[str, bool]]

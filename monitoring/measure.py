@@ -18,10 +18,10 @@ from decisions.sequential import Bounds
 from decisions.totals import entities_of
 from features.point_in_time import compute
 from features.skew import compare, decision_spine, logged_features
-from monitoring.measures import ArmMeasure, Forecast, Interval, Measures, SkewMeasure, TableMeasure, UseCaseMeasures
 from releases.bundle import read_bundle
 from releases.ledger import Ledger
 from storage.layout import Layout
+from storage.measures import ArmMeasure, Forecast, Interval, Measures, SkewMeasure, TableMeasure, UseCaseMeasures
 from storage.tables import Tables
 from use_cases.definition import UseCase
 

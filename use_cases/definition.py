@@ -14,6 +14,7 @@ from contracts.catalogue import NO_ACTION, Catalogue
 from contracts.clock import HOUR_US
 from contracts.errors import DefinitionError, NotFound, OfferloopError
 from contracts.events import EventSchema, EventType, FieldType
+from contracts.records import FieldValue
 from contracts.spelling import meant
 from decisions.eligibility import Eligibility
 from decisions.guard_rails import DEFAULTS, GuardRail
@@ -97,6 +98,80 @@ class Learner:
     trials: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class CanaryStep:
+    """A share of the traffic that a release is given before it has all, and what must have been seen there before it goes on.
+
+    Attributes:
+        share: of the entities outside control.
+        at_least_us: how long the step lasts at least, in logical time. `decisions`: how many it must have answered at least.
+        max_loss: how much less than the champion it may earn, as a share of what the champion does: the gain's lower bound must be above
+            that loss. None asks for no such evidence, since a small share shows little in short time.
+    """
+
+    share: float
+    at_least_us: int = HOUR_US
+    decisions: int = 200
+    max_loss: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """How a release that may become champion gets there: by steps, each watched. No steps: at once.
+
+    A canary goes back to nobody by itself as soon as one of its guard-rails is broken.
+
+    Attributes:
+        steps: shares that grow.
+        max_failed: share of its decisions that may fail. `max_degraded`: by how much more of them, as a share of all, may be degraded than
+            the champion's. Both count once it has answered `judged_from` decisions.
+        max_latency: how many times as long as the champion's the slowest hundredth of its decisions may take at least.
+        max_loss: it stops when it is shown, at 95 %, to earn less than the champion by more than this share of what the champion earns.
+    """
+
+    steps: tuple[CanaryStep, ...] = (CanaryStep(0.01), CanaryStep(0.05), CanaryStep(0.25, max_loss=0.1))
+    max_failed: float = 0.005
+    max_degraded: float = 0.05
+    max_latency: float = 3.0
+    max_loss: float = 0.0
+    judged_from: int = 50
+
+    def __post_init__(self) -> None:
+        shares = [step.share for step in self.steps]
+        if shares != sorted(set(shares)) or not all(0.0 < share < 1.0 for share in shares):
+            raise DefinitionError("rollout", f"its steps have the shares {shares}", "Let them grow, each above 0 and below 1.")
+
+
+AT_ONCE = Rollout(steps=())
+"""Without steps, for decisions that nobody asks for live."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """An event in the life of a persona, so long before the decision."""
+
+    type: str
+    ago_us: int
+    values: Mapping[str, FieldValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A persona on which people look at a release before they let it go on: what has happened to it, and what is asked.
+
+    Attributes:
+        name: short, such as `lapsed`; `title` and `description` are for people.
+        history: its events, from which every release computes its own features.
+        context: sent with the question for a decision.
+    """
+
+    name: str
+    title: str
+    description: str = ""
+    history: tuple[Happening, ...] = ()
+    context: Mapping[str, FieldValue] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class UseCase:
     """One decision to be made well, again and again.
@@ -112,6 +187,9 @@ class UseCase:
         guard_rails: what must not become worse while releases are compared live.
         worthwhile_gain: over the champion, as a share of what it earns: what an experiment is planned to see. One that has not seen it when
             all that was planned has come, ends.
+        rollout: by which steps a release becomes champion.
+        approvers: names of those who may sign a release off; where there are any, none reaches people before one of them has. `scenarios`:
+            what they look at.
         split: by time, or by a hash of the entity for data without time.
         reward_unit: of the integer KPI, and `reward_scale` of them make one of what people read (1,000,000 micro-dollars).
     """
@@ -133,6 +211,9 @@ class UseCase:
     gate: Gate = Gate()
     guard_rails: Sequence[GuardRail] = DEFAULTS
     worthwhile_gain: float = 0.05
+    rollout: Rollout = AT_ONCE
+    approvers: tuple[str, ...] = ()
+    scenarios: Sequence[Scenario] = ()
     split: Literal["time", "entity"] = "time"
     reward_unit: str = "dollars"
     reward_scale: int = 1_000_000
@@ -145,7 +226,11 @@ class UseCase:
             if source.name not in types:
                 what = f"attribute source `{source.name}` has no event type of its name"
                 raise DefinitionError(f"use_cases/{self.name}", what, meant(source.name, types))
-
+        for scenario in self.scenarios:
+            for happened in scenario.history:
+                if happened.type not in types:
+                    what = f"scenario `{scenario.name}` has an event `{happened.type}`, which is no event type"
+                    raise DefinitionError(f"use_cases/{self.name}", what, meant(happened.type, types))
         for paid in self.outcomes.sources:
             declared = {event_type.name: event_type.fields for event_type in self.event_types}
             if declared.get(paid.type, {}).get(paid.field) != FieldType.INT:

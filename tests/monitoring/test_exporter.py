@@ -18,12 +18,12 @@ from contracts.clock import DAY_US, HOUR_US, Clock
 from contracts.metrics import BOUNDS, METRICS, SIZES, VERDICTS, Source
 from monitoring.exporter import InstallationCollector, registry
 from monitoring.measure import measure
-from monitoring.measures import ExperimentMeasure, Interval, ShadowMeasure, StateMeasure, write, write_states
 from monitoring.services import services_up
 from releases.inbox import Inbox
 from releases.ledger import Act, Ledger
 from releases.stages import start
 from storage.layout import Layout
+from storage.measures import ExperimentMeasure, Interval, ShadowMeasure, StateMeasure, write, write_states
 from tests.monitoring.conftest import NOON, Shop
 from use_cases.definition import UseCase
 

@@ -6,10 +6,10 @@ import pytest
 
 from contracts.clock import DAY_US
 from monitoring.measure import _forecast, measure
-from monitoring.measures import ArmMeasure, Interval, Measures, UseCaseMeasures, read, write
 from releases.ledger import Act, Ledger
 from releases.stages import start
 from storage.layout import Layout
+from storage.measures import ArmMeasure, Interval, Measures, UseCaseMeasures, read, write
 from tests.monitoring.conftest import NOON, Shop
 from use_cases.definition import UseCase
 

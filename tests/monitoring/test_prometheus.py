@@ -14,12 +14,12 @@ from contracts.metrics import METRICS, Metric, MetricType, Source
 from monitoring.dashboard import CHANGED, dashboard, expressions
 from monitoring.exporter import InstallationCollector, registry
 from monitoring.measure import measure
-from monitoring.measures import write
 from monitoring.prometheus import targets_path, write_configuration, write_targets
 from releases.inbox import Inbox
 from releases.ledger import Act, Ledger
 from releases.stages import start
 from storage.layout import Layout
+from storage.measures import write
 from tests.monitoring.conftest import Shop
 from tests.monitoring.running_prometheus import Prometheus, running
 from tests.monitoring.test_exporter import NOW
