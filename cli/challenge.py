@@ -6,11 +6,12 @@ from string import ascii_lowercase
 
 import click
 
-from cli.here import clock_of, ledger_of, settings_of
+from cli.here import desk_of, settings_of
 from cli.output import json_option, print_json
 from contracts.traffic import CHALLENGER, TrafficPlan
-from releases.ledger import Act, Ledger
-from releases.stages import retire, to_challenger, to_shadow
+from releases.ledger import Act
+from releases.stages import retire
+from serving.operations import challenge as begin
 
 
 @click.command()
@@ -33,13 +34,13 @@ def challenge(
     """
     settings = settings_of(context)
     why = reason or ("comparison ended by hand" if end else "compared by hand")
-    act = Act(getpass.getuser(), clock_of(settings).now_us(), why)
-    with ledger_of(settings) as ledger:
+    with desk_of(settings) as desk:
         if end:
-            retire(ledger, use_case, release_id, act)
+            retire(desk.ledger, use_case, release_id, Act(getpass.getuser(), desk.clock.now_us(), why))
         else:
-            _begin(ledger, use_case, release_id, share, arm, act)
-        plan = ledger.plan(use_case)
+            given = arm or _free(desk.ledger.plan(use_case), release_id)
+            begin(desk, use_case, release_id, getpass.getuser(), why, share=share, arm=given)
+        plan = desk.ledger.plan(use_case)
     assert plan is not None
     if as_json:
         print_json(plan)
@@ -47,13 +48,6 @@ def challenge(
         shares = ", ".join(f"{each.name} {each.release_id} {each.share:.1%}" for each in plan.arms)
         click.echo(f"{use_case}, outside control: {shares} (plan {plan.version})")
     return 0
-
-
-def _begin(ledger: Ledger, use_case: str, release_id: str, share: float, arm: str | None, act: Act) -> None:
-    plan, release = ledger.plan(use_case), ledger.release(release_id)
-    if release.stage in ("candidate", "retired"):
-        plan = to_shadow(ledger, use_case, release_id, act)
-    to_challenger(ledger, use_case, release_id, share, act, arm or _free(plan, release_id))
 
 
 def _free(plan: TrafficPlan | None, release_id: str) -> str:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,9 @@ from contracts.settings import Settings
 from releases.ledger import Ledger
 from storage.installation import open_installation
 from storage.layout import Layout
+
+if TYPE_CHECKING:
+    from serving.operations import Desk
 
 
 def settings_of(context: click.Context) -> Settings:
@@ -50,6 +54,21 @@ def clock_of(settings: Settings) -> Clock:
         StateRefused: the folder holds none, or one of another kind.
     """
     return open_installation(layout_of(settings), settings.clock).clock
+
+
+@contextmanager
+def desk_of(settings: Settings) -> "Iterator[Desk]":
+    """The installation for those who operate it, its ledger closed afterwards.
+
+    Raises:
+        StateRefused: the folder holds none.
+        DefinitionError: a use case is written wrongly.
+    """
+    from serving.operations import Desk  # why: it takes a second to import, which commands that only read need not wait for
+    from use_cases.definition import load_all
+
+    with ledger_of(settings) as ledger:
+        yield Desk(layout_of(settings), ledger, load_all(settings.use_cases), clock_of(settings))
 
 
 @contextmanager

@@ -2,11 +2,12 @@
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import click
 
-from contracts.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US
+from contracts.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US, to_us
 
 _UNITS = {"ms": 1_000, "s": SECOND_US, "m": MINUTE_US, "min": MINUTE_US, "h": HOUR_US, "d": DAY_US}
 
@@ -27,6 +28,27 @@ class Duration(click.ParamType[int]):
 
 
 DURATION = Duration()
+
+
+class Moment(click.ParamType[int]):
+    """A moment with its zone, such as 2026-03-01T12:00Z, in microseconds since 1970."""
+
+    name = "moment"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The microseconds of a text."""
+        if isinstance(value, int):
+            return value
+        try:
+            found = datetime.fromisoformat(value.strip())
+        except ValueError:
+            self.fail(f"{value!r} is no moment; say it as 2026-03-01T12:00Z", param, ctx)
+        if found.tzinfo is None:
+            self.fail(f"{value!r} does not say its zone; say 2026-03-01T12:00Z for UTC, or 2026-03-01T13:00+01:00", param, ctx)
+        return to_us(found)
+
+
+MOMENT = Moment()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,24 +4,26 @@ import getpass
 
 import click
 
-from cli.here import clock_of, ledger_of, settings_of
+from cli.here import desk_of, settings_of
+from cli.options import MOMENT
 from cli.output import json_option, print_json
-from releases.ledger import Act
-from releases.stages import rollback as roll_back
+from serving.operations import roll_back
 
 
 @click.command()
 @click.argument("use_case")
 @click.option("--to", "release_id", help="An earlier champion, instead of the one before this.")
+@click.option("--at", "at_us", type=MOMENT, help="A moment, such as 2026-03-01T12:00Z: the release that was champion then.")
 @click.option("--reason", default="rolled back by hand", show_default=True, help="Stands in the ledger.")
+@click.option("--plan-version", type=int, help="Of the traffic plan you have looked at; another by now refuses.")
 @json_option
 @click.pass_context
-def rollback(context: click.Context, use_case: str, release_id: str | None, reason: str, as_json: bool) -> int:
-    """Put the champion before this one, or a named one, back before everybody; replicas follow within a second. Experiments end."""
-    settings = settings_of(context)
-    act = Act(getpass.getuser(), clock_of(settings).now_us(), reason)
-    with ledger_of(settings) as ledger:
-        plan = roll_back(ledger, use_case, act, release_id)
+def rollback(
+    context: click.Context, use_case: str, release_id: str | None, at_us: int | None, reason: str, plan_version: int | None, as_json: bool
+) -> int:
+    """Put an earlier champion back before everybody, with all that belongs to it; replicas follow within a second. Experiments end."""
+    with desk_of(settings_of(context)) as desk:
+        plan = roll_back(desk, use_case, getpass.getuser(), reason, to=release_id, at_us=at_us, expected_version=plan_version)
     if as_json:
         print_json(plan)
     else:

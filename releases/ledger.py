@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from contracts.errors import NotFound, StepRefused
+from contracts.errors import BundleRefused, InvalidInput, NotFound, StepRefused
 from contracts.traffic import Stage, TrafficPlan
 from releases.database import Database
 
@@ -131,6 +131,18 @@ class Step:
             )
         return row
 
+    def newest(self, action: str, release_id: str) -> LedgerRow | None:
+        """The newest row of an action upon a release."""
+        query = "SELECT * FROM ledger WHERE use_case = ? AND action = ? AND release_id = ? ORDER BY id DESC LIMIT 1"
+        row = self._connection.execute(query, (self.use_case, action, release_id)).fetchone()
+        return _ledger_row(row) if row else None
+
+    def repeats(self, act: Act, action: str, release_id: str | None) -> bool:
+        """Whether the newest row of the use case says the same, by the same actor."""
+        query = "SELECT actor, action, release_id, reason FROM ledger WHERE use_case = ? ORDER BY id DESC LIMIT 1"
+        found = self._connection.execute(query, (self.use_case,)).fetchone()
+        return bool(found == (act.actor, action, release_id, act.reason))
+
     def set_stage(self, release_id: str, stage: Stage, row: LedgerRow, digest: str = "") -> None:
         """Note where a release stands since a ledger row; the first time also its digest."""
         self._connection.execute(
@@ -157,6 +169,29 @@ class Ledger:
         with self._database.write() as connection:
             yield Step(connection, use_case)
 
+    @contextmanager
+    def denying(self, use_case: str, act: Act, asked: str, release_id: str | None) -> Iterator[None]:
+        """What the block refuses leaves a row `denied` that says who asked for what, and why it was not done; the error goes on."""
+        try:
+            yield
+        except (StepRefused, NotFound, InvalidInput, BundleRefused) as error:
+            self._deny(use_case, act, asked, release_id, str(error))
+            raise
+
+    @contextmanager
+    def taking(self, use_case: str, act: Act, asked: str, release_id: str | None) -> Iterator[Step]:
+        """A `step` that, where it is refused, changes nothing and leaves a row `denied`."""
+        with self.denying(use_case, act, asked, release_id), self.step(use_case) as step:
+            yield step
+
+    def _deny(self, use_case: str, act: Act, asked: str, release_id: str | None, reason: str) -> None:
+        details = {"asked": asked} | ({} if act.expected_version is None else {"expected_version": act.expected_version})
+        denied = Act(act.actor, act.at, reason, details=details)
+        with self.step(use_case) as step:
+            # why: who asks in a loop is answered each time, and noted once
+            if not step.repeats(denied, "denied", release_id):
+                step.append(denied, "denied", release_id)
+
     def append(self, use_case: str, act: Act, action: str, release_id: str | None = None) -> LedgerRow:
         """Append a row that changes nothing else, such as a refused bundle or a gate's verdict.
 
@@ -175,11 +210,30 @@ class Ledger:
         with self.step(plan.use_case) as step:
             return step.append(act, action, release_id, plan)
 
-    def rows(self, use_case: str | None = None, limit: int = 100, before: int | None = None) -> list[LedgerRow]:
-        """The newest rows, newest first; `before` an id, to page on."""
-        query = "SELECT * FROM ledger WHERE (?1 IS NULL OR use_case = ?1) AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3"
+    def rows(
+        self,
+        use_case: str | None = None,
+        limit: int = 100,
+        before: int | None = None,
+        *,
+        release_id: str | None = None,
+        action: str | None = None,
+        since_us: int | None = None,
+        until_us: int | None = None,
+    ) -> list[LedgerRow]:
+        """The newest rows that fit, newest first; `before` an id, to page on; `until_us` is included."""
+        wanted = {
+            "use_case = ?": use_case,
+            "id < ?": before,
+            "release_id = ?": release_id,
+            "action = ?": action,
+            "at >= ?": since_us,
+            "at <= ?": until_us,
+        }
+        asked = {condition: value for condition, value in wanted.items() if value is not None}
+        query = f"SELECT * FROM ledger {'WHERE' if asked else ''} {' AND '.join(asked)} ORDER BY id DESC LIMIT ?"
         with self._database.read() as connection:
-            return [_ledger_row(row) for row in connection.execute(query, (use_case, before, limit))]
+            return [_ledger_row(row) for row in connection.execute(query, (*asked.values(), limit))]
 
     def plan(self, use_case: str) -> TrafficPlan | None:
         """The traffic plan in force; None before the first release."""
@@ -188,10 +242,15 @@ class Ledger:
 
     def live_at(self, use_case: str, time_us: int) -> TrafficPlan | None:
         """The traffic plan that was in force at a moment; None before the first release."""
-        query = "SELECT plan FROM ledger WHERE use_case = ? AND plan IS NOT NULL AND at <= ? ORDER BY id DESC LIMIT 1"
+        row = self.put_in_force_at(use_case, time_us)
+        return row.plan if row else None
+
+    def put_in_force_at(self, use_case: str, time_us: int) -> LedgerRow | None:
+        """The row whose traffic plan was in force at a moment; None before the first release."""
+        query = "SELECT * FROM ledger WHERE use_case = ? AND plan IS NOT NULL AND at <= ? ORDER BY id DESC LIMIT 1"
         with self._database.read() as connection:
             row = connection.execute(query, (use_case, time_us)).fetchone()
-        return msgspec.json.decode(row[0], type=TrafficPlan) if row else None
+        return _ledger_row(row) if row else None
 
     def releases(self, use_case: str) -> list[ReleaseRow]:
         """All releases of a use case, in the order they were registered."""

@@ -1,7 +1,8 @@
 """The steps of a release: candidate → shadow → canary or challenger → champion → retired; or refused. And back.
 
 Each is one transaction on the ledger: checks, stage, traffic plan and ledger row together. A step that is already taken changes nothing, so
-that a flow may run again. With `Act.expected_version` a step is taken only under the plan that the actor looked at.
+that a flow may run again. With `Act.expected_version` a step is taken only under the plan that the actor looked at. A step that is refused
+leaves a row `denied`.
 """
 
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ def register(ledger: Ledger, use_case: str, release_id: str, digest: str, act: A
     Raises:
         StepRefused: the id is known with another digest or for another use case.
     """
-    with ledger.step(use_case) as step:
+    with ledger.taking(use_case, act, "be registered", release_id) as step:
         return _register(step, release_id, digest, act)
 
 
@@ -41,7 +42,7 @@ def start(ledger: Ledger, use_case: str, release_id: str, digest: str, control_s
         StepRefused: the use case has a plan.
         DefinitionError: `control_share` is not in [0, 1).
     """
-    with ledger.step(use_case) as step:
+    with ledger.taking(use_case, act, "start the use case", release_id) as step:
         if (now := step.plan()) is not None:
             _refuse(release_id, "start the use case", f"{now.champion.release_id} is champion already; take it through the shadow")
         if (stage := _register(step, release_id, digest, act).stage) != "candidate":
@@ -59,7 +60,7 @@ def to_shadow(ledger: Ledger, use_case: str, release_id: str, act: Act) -> Traff
         StepRefused: its stage does not allow it; the plan has changed since the actor looked.
         NotFound: it is not registered.
     """
-    with ledger.step(use_case) as step:
+    with ledger.taking(use_case, act, "enter the shadow", release_id) as step:
         plan = _plan(step, release_id, "enter the shadow", act)
         if plan.shadow == release_id:
             return plan
@@ -87,7 +88,7 @@ def to_challenger(ledger: Ledger, use_case: str, release_id: str, share: float, 
     """
     stage = stage_of(arm)
     name = f"become {stage}"
-    with ledger.step(use_case) as step:
+    with ledger.taking(use_case, act, name, release_id) as step:
         plan = _plan(step, release_id, name, act)
         if (arm, release_id, share) in [(other.name, other.release_id, other.share) for other in plan.arms]:
             return plan
@@ -114,7 +115,7 @@ def to_champion(ledger: Ledger, use_case: str, release_id: str, act: Act) -> Tra
         StepRefused: its stage does not allow it; another release is in an experiment against the champion; the plan has changed.
         NotFound: it is not registered.
     """
-    with ledger.step(use_case) as step:
+    with ledger.taking(use_case, act, "become champion", release_id) as step:
         plan = _plan(step, release_id, "become champion", act)
         if plan.champion == Arm(CHAMPION, release_id, 1.0):
             return plan
@@ -163,7 +164,7 @@ def rollback(ledger: Ledger, use_case: str, act: Act, to: str | None = None) -> 
         StepRefused: there is no earlier champion; the named release never was champion or was refused; there is nothing to undo.
         NotFound: the named release is not registered.
     """
-    with ledger.step(use_case) as step:
+    with ledger.taking(use_case, act, "be rolled back to", to) as step:
         plan = _plan(step, to or "-", "be rolled back to", act)
         target = to or _previous(step, plan)
         stage = step.release(target).stage
@@ -177,6 +178,17 @@ def rollback(ledger: Ledger, use_case: str, act: Act, to: str | None = None) -> 
             step.set_stage(arm.release_id, "retired", row)
         step.set_stage(target, "champion", row)
         return _changed(row)
+
+
+def previous_champion(ledger: Ledger, use_case: str) -> str:
+    """The champion that a rollback goes back to.
+
+    Raises:
+        StepRefused: none came before this one.
+    """
+    with ledger.step(use_case) as step:
+        plan = _plan(step, "-", "be rolled back", Act("", 0, ""))
+        return _previous(step, plan)
 
 
 def withhold(ledger: Ledger, use_case: str, candidate_ids: Sequence[str], act: Act) -> TrafficPlan:
@@ -194,7 +206,7 @@ def restore(ledger: Ledger, use_case: str, candidate_ids: Sequence[str], act: Ac
 
 
 def _withheld(ledger: Ledger, use_case: str, candidate_ids: Sequence[str], act: Act, action: str) -> TrafficPlan:
-    with ledger.step(use_case) as step:
+    with ledger.taking(use_case, act, action, None) as step:
         plan = _plan(step, "-", action, act)
         kept = [name for name in plan.withheld if name not in candidate_ids]
         after = tuple(sorted({*kept, *(candidate_ids if action == "withhold" else ())}))
@@ -214,7 +226,7 @@ def _register(step: Step, release_id: str, digest: str, act: Act) -> ReleaseRow:
 
 
 def _leave(ledger: Ledger, use_case: str, release_id: str, act: Act, stage: Stage, name: str) -> ReleaseRow:
-    with ledger.step(use_case) as step:
+    with ledger.taking(use_case, act, name, release_id) as step:
         now = step.release(release_id)
         step.check_version(act, name, release_id)
         if now.stage == stage:

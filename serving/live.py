@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from contracts.clock import Clock
-from contracts.errors import BundleRefused, DefinitionError, InvalidInput, OfferloopError, StoreUnavailable
+from contracts.errors import BundleRefused, DefinitionError, InvalidInput, NeedsOtherCode, NotFound, OfferloopError, StoreUnavailable
 from contracts.metrics import RELEASES_REFUSED, REPLICA_PLAN_VERSION
 from contracts.traffic import TrafficPlan
 from decisions.decide import ReleaseRuntime, build_runtime
@@ -33,13 +33,17 @@ RETRY_S = 30.0
 MOST_READY = 4
 """Feature sets whose rows are kept ready: of the releases that serve, then of those that did."""
 
+MOST_KEPT = 4
+"""Releases kept in memory that served a moment ago, so that going back to them is a swap of a pointer."""
+
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Release:
-    """A release ready to decide, with the features it reads."""
+    """A release ready to decide, with the features it reads, and the bundle it was made from."""
 
+    bundle: Bundle
     runtime: ReleaseRuntime
     feature_set: FeatureSet
 
@@ -77,19 +81,29 @@ class Live:
         return self.releases[self.plan.shadow] if self.plan.shadow else None
 
 
-def load_release(layout: Layout, use_case: UseCase, release_id: str) -> Release:
+def load_release(layout: Layout, use_case: UseCase, release_id: str, digest: str | None = None) -> Release:
     """Read a bundle, compile it, and check that it decides its golden decisions to the last bit.
 
+    Args:
+        layout: of the installation.
+        use_case: as this code defines it; of it only the schema of events counts, all else is the bundle's.
+        release_id: its name.
+        digest: the whole digest that the ledger has of it.
+
     Raises:
-        BundleRefused: it is damaged, of another use case, does not fit, or decides otherwise.
+        BundleRefused: it is damaged, another one than the ledger knows, of another use case, or decides otherwise.
+        NeedsOtherCode: it does not fit the code that runs here.
     """
     bundle = read_bundle(layout.bundles, release_id)
+    if digest is not None and bundle.digest != digest:
+        raise BundleRefused(release_id, f"its digest is {bundle.digest}, the ledger's is {digest}")
     if bundle.parts.use_case != use_case.name:
         raise BundleRefused(release_id, f"is a release of {bundle.parts.use_case}, not of {use_case.name}")
     try:
         release = _compile(bundle, use_case)
     except (DefinitionError, InvalidInput, msgspec.ValidationError) as error:
-        raise BundleRefused(release_id, str(error)) from error
+        code = bundle.parts.code
+        raise NeedsOtherCode(release_id, str(error), str(code.get("revision", "")), str(code.get("image", ""))) from error
     check_golden_decisions(bundle, release.runtime)
     return release
 
@@ -144,6 +158,7 @@ class Watcher:
         self._catching_up = catching_up
         self._on_round = on_round
         self._live: dict[str, Live] = {}
+        self._loaded: dict[str, Release] = {}
         self._refused: dict[str, tuple[str, float]] = {}
         self._waits: dict[str, frozenset[str]] = {}
         self._kept: dict[str, Mapping[str, int]] = {}
@@ -203,6 +218,7 @@ class Watcher:
             made = self._make_earlier(use_case, plan, self._waits[use_case.name])
         if made is not None:
             self._live = {**self._live, use_case.name: made}
+            self._forget(use_case.name, made)
             self._metrics.set(REPLICA_PLAN_VERSION, use_case.name, value=made.plan.version)
             _LOG.info("plan %d of %s serves (%d was asked for)", made.plan.version, use_case.name, plan.version)
 
@@ -215,9 +231,8 @@ class Watcher:
         ready: dict[str, Release] = {}
         refused: dict[str, str] = {}
         for release_id in plan.releases:
-            known = live.releases.get(release_id) if live else None
             try:
-                ready[release_id] = known or self._load(use_case, release_id)
+                ready[release_id] = self._load(use_case, release_id)
             except BundleRefused as error:
                 refused[release_id] = error.reason
         waiting = self._waits[use_case.name] = self._waiting(use_case, ready)
@@ -248,11 +263,13 @@ class Watcher:
         return None
 
     def _load(self, use_case: UseCase, release_id: str) -> Release:
+        if release_id in self._loaded:
+            return self._loaded[release_id]
         reason, until = self._refused.get(release_id, ("", 0.0))
         if time.monotonic() < until:
             raise BundleRefused(release_id, reason)
         try:
-            release = load_release(self._layout, use_case, release_id)
+            release = self._loaded[release_id] = load_release(self._layout, use_case, release_id, self._digest(release_id))
         except BundleRefused as error:
             self._refused[release_id] = (error.reason, time.monotonic() + RETRY_S)
             if error.reason != reason:
@@ -260,6 +277,21 @@ class Watcher:
             raise
         self._refused.pop(release_id, None)
         return release
+
+    def _digest(self, release_id: str) -> str:
+        try:
+            return self._ledger.release(release_id).digest
+        except NotFound as error:
+            raise BundleRefused(release_id, "the ledger does not know it") from error
+
+    def _forget(self, use_case: str, live: Live) -> None:
+        """Let go of releases that serve no more, but for the newest of them."""
+        mine = [name for name, release in self._loaded.items() if release.bundle.parts.use_case == use_case]
+        for name in live.releases:
+            self._loaded[name] = self._loaded.pop(name)
+        idle = [name for name in mine if name not in live.releases]
+        for name in idle[:-MOST_KEPT]:
+            del self._loaded[name]
 
     def _say_refused(self, use_case: UseCase, release_id: str, error: BundleRefused) -> None:
         _LOG.error("%s", error)
@@ -294,4 +326,4 @@ def _compile(bundle: Bundle, use_case: UseCase) -> Release:
         baseline=use_case.baseline,
         ttl_us=use_case.ttl_us,
     )
-    return Release(runtime, feature_set)
+    return Release(bundle, runtime, feature_set)

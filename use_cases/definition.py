@@ -141,6 +141,20 @@ class Rollout:
         if shares != sorted(set(shares)) or not all(0.0 < share < 1.0 for share in shares):
             raise DefinitionError("rollout", f"its steps have the shares {shares}", "Let them grow, each above 0 and below 1.")
 
+    def after(self, share: float) -> float | None:
+        """The share that follows a share; None past the last, where a release becomes champion.
+
+        Example:
+            >>> rollout = Rollout((CanaryStep(0.01), CanaryStep(0.25)))
+            >>> rollout.after(0.0), rollout.after(0.01), rollout.after(0.25)
+            (0.01, 0.25, None)
+        """
+        return next((step.share for step in self.steps if step.share > share + 1e-9), None)
+
+    def step_of(self, share: float) -> CanaryStep | None:
+        """The step that has this share; None where none has."""
+        return next((step for step in self.steps if abs(step.share - share) <= 1e-9), None)
+
 
 AT_ONCE = Rollout(steps=())
 """Without steps, for decisions that nobody asks for live."""

@@ -46,4 +46,4 @@ def test_what_cannot_challenge_says_why(run: Run, layout: Layout) -> None:
         run("challenge", USE_CASE, one, "--share", "0.6").out and run("challenge", USE_CASE, two, "--share", "0.5").err
     )
     assert "is no name" in run("challenge", USE_CASE, two, "--arm", "rival").err
-    assert "release `r-0` is not known" in run("challenge", USE_CASE, "r-0").err
+    assert "`r-0` is not known. Known:" in run("challenge", USE_CASE, "r-0").err

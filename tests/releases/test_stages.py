@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from contracts.errors import NotFound, OfferloopError, StepRefused
 from contracts.traffic import Arm, TrafficPlan
 from releases import stages
-from releases.ledger import Act, Ledger
+from releases.ledger import Act, Ledger, LedgerRow
 
 USE_CASE = "shop"
 
@@ -31,6 +31,15 @@ def started(ledger: Ledger) -> Ledger:
     for release_id in "bc":
         stages.register(ledger, USE_CASE, release_id, f"digest-{release_id}", act())
     return ledger
+
+
+def assert_denied_alone(ledger: Ledger, before: list[LedgerRow]) -> None:
+    """One row more than before: it says who was denied what, and why."""
+    denied, *others = ledger.rows()
+    assert others == before
+    assert (denied.actor, denied.action, denied.plan) == ("ada", "denied", None)
+    assert denied.details["asked"]
+    assert "cannot" in denied.reason
 
 
 def stage_of(ledger: Ledger) -> dict[str, str]:
@@ -158,10 +167,12 @@ def test_which_steps_may_be_taken_from_where(started: Ledger, stage: str, step: 
         return
     if REPEATED.get(stage) == step:
         STEPS[step](started, "b", act())
+        assert started.rows() == before[0]
     else:
         with pytest.raises(StepRefused):
             STEPS[step](started, "b", act())
-    assert (started.rows(), started.plan(USE_CASE), stage_of(started)) == before
+        assert_denied_alone(started, before[0])
+    assert (started.plan(USE_CASE), stage_of(started)) == before[1:]
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -183,7 +194,15 @@ def test_a_step_under_a_plan_that_has_changed_is_refused(started: Ledger, step: 
     before = started.rows(), started.plan(USE_CASE), stage_of(started)
     with pytest.raises(StepRefused, match="at version 2 now, you looked at 1; look again"):
         STEPS[step](started, "b", act(expected_version=1))
-    assert (started.rows(), started.plan(USE_CASE), stage_of(started)) == before
+    assert_denied_alone(started, before[0])
+    assert (started.plan(USE_CASE), stage_of(started)) == before[1:]
+
+
+def test_who_asks_for_the_same_again_and_again_is_noted_once(started: Ledger) -> None:
+    for _ in range(3):
+        with pytest.raises(StepRefused):
+            stages.to_champion(started, USE_CASE, "b", act())
+    assert [row.action for row in started.rows(USE_CASE, limit=2)] == ["denied", "register"]
 
 
 def test_of_two_operators_at_once_one_is_refused(tmp_path: Path, started: Ledger) -> None:

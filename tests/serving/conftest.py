@@ -136,10 +136,15 @@ class Shop:
         start(service.ledger, "shop", release_id, self._digest(release_id), SHOP.control_share, Act("test", AT, "the first release"))
         return release_id
 
-    def shadow(self, service: DecisionService, parts: BundleParts) -> str:
-        """Let a release score in the shadow."""
+    def register(self, service: DecisionService, parts: BundleParts) -> str:
+        """Note a release as a candidate."""
         release_id = self.write(parts)
         register(service.ledger, "shop", release_id, self._digest(release_id), Act("test", AT, "a candidate"))
+        return release_id
+
+    def shadow(self, service: DecisionService, parts: BundleParts) -> str:
+        """Let a release score in the shadow."""
+        release_id = self.register(service, parts)
         to_shadow(service.ledger, "shop", release_id, Act("test", AT, "look at it"))
         return release_id
 

@@ -64,7 +64,7 @@ def test_the_thread_follows_by_itself(shop: Shop, service: DecisionService) -> N
 
 def test_a_bad_bundle_is_refused_once_in_the_ledger_and_the_old_one_serves(shop: Shop, service: DecisionService) -> None:
     first = champion(service)
-    bad = shop.write(BEST)
+    bad = shop.register(service, BEST)
     break_bundle(shop, bad)
     plan = service.ledger.plan("shop")
     assert plan is not None
