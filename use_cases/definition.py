@@ -12,7 +12,7 @@ import polars as pl
 
 from contracts.catalogue import NO_ACTION, Catalogue
 from contracts.clock import HOUR_US
-from contracts.errors import DefinitionError, NotFound, OfferloopError
+from contracts.errors import DefinitionError, InvalidInput, NotFound, OfferloopError
 from contracts.events import EventSchema, EventType, FieldType
 from contracts.records import FieldValue
 from contracts.spelling import meant
@@ -162,7 +162,7 @@ AT_ONCE = Rollout(steps=())
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """An event in the life of a persona, so long before the decision."""
+    """An event in the life of a persona, so long before the decision; what it was shown is an event `decision`."""
 
     type: str
     ago_us: int
@@ -241,15 +241,22 @@ class UseCase:
                 what = f"attribute source `{source.name}` has no event type of its name"
                 raise DefinitionError(f"use_cases/{self.name}", what, meant(source.name, types))
         for scenario in self.scenarios:
-            for happened in scenario.history:
-                if happened.type not in types:
-                    what = f"scenario `{scenario.name}` has an event `{happened.type}`, which is no event type"
-                    raise DefinitionError(f"use_cases/{self.name}", what, meant(happened.type, types))
+            self._check_history(scenario)
         for paid in self.outcomes.sources:
             declared = {event_type.name: event_type.fields for event_type in self.event_types}
             if declared.get(paid.type, {}).get(paid.field) != FieldType.INT:
                 what = f"outcomes come from `{paid.type}.{paid.field}`, which is no integer field of an event type"
                 raise DefinitionError(f"use_cases/{self.name}", what, meant(paid.type, types))
+
+    def _check_history(self, scenario: Scenario) -> None:
+        for happened in scenario.history:
+            where = f"scenario `{scenario.name}` has an event `{happened.type}`"
+            if happened.ago_us < 0:
+                raise DefinitionError(f"use_cases/{self.name}", f"{where} that is yet to come", "Say how long ago it was.")
+            try:
+                self.schema.check(happened.type, happened.values, own=True)
+            except InvalidInput as error:
+                raise DefinitionError(f"use_cases/{self.name}", f"{where} that breaks its contract: {error}", "Mend it.") from error
 
     def rewards(self, decisions: pl.DataFrame, outcomes: pl.DataFrame, *, now_us: int) -> pl.DataFrame:
         """Matured decisions of the tables with their rewards, as this use case declares them; see `decisions.rewards.rewards`."""

@@ -10,7 +10,7 @@ from contracts.errors import DefinitionError, NotFound
 from contracts.events import FieldType
 from decisions.rewards import Outcomes, RewardSource
 from tests.use_cases.conftest import Copy, load_copy
-from use_cases.definition import AttributeSource, UseCase, load, load_all
+from use_cases.definition import AttributeSource, CanaryStep, Happening, Rollout, Scenario, UseCase, load, load_all
 from use_cases.game_promotion import USE_CASE
 
 
@@ -145,3 +145,27 @@ def test_the_schema_has_all_fields_and_those_of_decisions() -> None:
     assert columns["amount_micros"] is FieldType.INT
     assert columns["candidate_id"] is FieldType.STR
     assert list(columns) == sorted(columns)
+
+
+@pytest.mark.parametrize(
+    "happened, said",
+    [
+        (Happening("purchas", 1, {}), "is 'purchas'; expected one of"),
+        (Happening("session", 1, {"level": "high"}), "fields.level` is 'high'; expected an integer"),
+        (Happening("session", -1, {"level": 3}), "yet to come"),
+    ],
+)
+def test_a_scenario_whose_history_cannot_have_happened_is_refused(happened: Happening, said: str) -> None:
+    with pytest.raises(DefinitionError, match=f"scenario `odd` has an event .*{said}"):
+        replace(USE_CASE, scenarios=(Scenario("odd", "Odd", history=(happened,)),))
+
+
+def test_a_scenario_may_say_what_was_shown_before() -> None:
+    shown = Happening("decision", 1, {"candidate_id": "none", "arm": "champion"})
+    assert replace(USE_CASE, scenarios=(Scenario("tired", "Tired", history=(shown,)),)).scenarios[0].history == (shown,)
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.1), (0.0, 0.1), (0.1, 1.0), (0.1, 0.1)])
+def test_steps_that_do_not_grow_are_refused(shares: tuple[float, ...]) -> None:
+    with pytest.raises(DefinitionError, match="each above 0 and below 1"):
+        Rollout(tuple(CanaryStep(share) for share in shares))
