@@ -7,7 +7,6 @@ import click
 from cli.here import layout_of, ledger_of, settings_of
 from cli.output import json_option, moment, print_json, print_table
 from cli.output import number as short
-from cli.values import age, value
 from contracts.errors import NotFound
 from contracts.records import DECISION_EVENT, Decision
 from contracts.settings import Settings
@@ -15,6 +14,7 @@ from decisions.explain import Explanation, exclusions, recompute
 from decisions.record import stored_decision
 from features.definitions import FeatureSet
 from features.online import OnlineFeatures
+from features.reading import age, value
 from serving.live import load_release
 from storage.journal import Journal
 from use_cases.definition import UseCase, load

@@ -54,6 +54,7 @@ class LightGBMScorer:
     rows. When it is built it is checked against `Booster.predict`, bit for bit; where they differ it uses the latter.
 
     Attributes:
+        booster: the model. `columns`: what its columns are.
         direct: whether the C function is called directly.
 
     Raises:
@@ -64,29 +65,29 @@ class LightGBMScorer:
         import lightgbm  # why: an engine; a release without a model, and the command line, must not pay for it
 
         try:
-            self._booster = lightgbm.Booster(model_str=model)
+            self.booster = lightgbm.Booster(model_str=model)
         except (lightgbm.basic.LightGBMError, ValueError, IndexError, KeyError) as error:
             raise InvalidInput(MODEL_FILE, f"is no LightGBM model ({error})", "the text that Booster.model_to_string gives") from error
-        if tuple(self._booster.feature_name()) != columns.names:
-            raise InvalidInput(MODEL_FILE, f"has the columns {self._booster.feature_name()}", f"the columns {list(columns.names)}")
-        self._columns = columns
-        self._predict = _Predict(self._booster, vars(lightgbm.basic)["_LIB"])
+        if tuple(self.booster.feature_name()) != columns.names:
+            raise InvalidInput(MODEL_FILE, f"has the columns {self.booster.feature_name()}", f"the columns {list(columns.names)}")
+        self.columns = columns
+        self._predict = _Predict(self.booster, vars(lightgbm.basic)["_LIB"])
         self.direct = self._agrees()
 
     def scores(self, features: Floats, positions: Positions) -> Floats:
         """See `Scorer.scores`."""
-        matrix = rows(features, self._columns, positions)
+        matrix = rows(features, self.columns, positions)
         return self._predict(matrix) if self.direct else self._reference(matrix)
 
     def _reference(self, matrix: Floats) -> Floats:
-        return np.asarray(self._booster.predict(matrix, num_threads=1), dtype=np.float64)
+        return np.asarray(self.booster.predict(matrix, num_threads=1), dtype=np.float64)
 
     def _agrees(self) -> bool:
         generator = np.random.default_rng(0)
-        positions = np.arange(len(self._columns.values))
-        feature_count = len(self._columns.names) - self._columns.values.shape[1] - self._columns.matched.shape[1]
+        positions = np.arange(len(self.columns.values))
+        feature_count = len(self.columns.names) - self.columns.values.shape[1] - self.columns.matched.shape[1]
         for scale in (0.0, 1.0, 30.0, 1e6):
-            matrix = rows(np.trunc(generator.normal(size=feature_count) * scale * 4) / 4, self._columns, positions)
+            matrix = rows(np.trunc(generator.normal(size=feature_count) * scale * 4) / 4, self.columns, positions)
             if self._predict(matrix).tobytes() != self._reference(matrix).tobytes():
                 return False
         return True

@@ -12,7 +12,6 @@ import polars as pl
 from cli.here import clock_of, settings_of
 from cli.output import json_option, moment, print_json, print_table
 from cli.stores import drained, journal_of
-from cli.values import age, value
 from contracts.errors import InvalidInput
 from contracts.records import FieldValue
 from contracts.settings import Settings
@@ -22,6 +21,7 @@ from features.definitions import FeatureSet
 from features.documentation import default_of
 from features.online import OnlineFeatures, retention
 from features.point_in_time import compute
+from features.reading import age, value
 from serving.messages import time_us
 from use_cases.definition import UseCase, load
 
