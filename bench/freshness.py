@@ -54,7 +54,7 @@ def measure(options: Sequence[str]) -> Measurement:
 
 
 def _begin(service: DecisionService) -> None:
-    release_id = write_bundle(service.layout.bundles, bundle_of(CHAMPION_SET))
+    release_id = write_bundle(service.layout.bundles, bundle_of(CHAMPION_SET), service.layout.secrets)
     digest = read_bundle(service.layout.bundles, release_id).digest
     start(service.ledger, USE_CASE.name, release_id, digest, 0.0, Act("bench", service.clock.now_us(), "to be measured"))
     service.look()

@@ -83,7 +83,7 @@ def one_half(customers: pl.DataFrame, seed: int, folder: Path) -> Half:
     first, second = hillstrom.halves(customers, seed)
     training_set = come_in(first, folder / "first")
     candidate = train_on(training_set, threads=os.cpu_count() or 1)
-    parts = read_bundle(folder, write_bundle(folder, candidate.parts)).parts
+    parts = read_bundle(folder, write_bundle(folder, candidate.parts, folder / "secrets")).parts
     judged = come_in(second, folder / "second")
     probabilities = _probabilities(candidate, parts, judged)
     everybody = np.ones(len(training_set), dtype=np.bool_)

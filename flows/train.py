@@ -47,15 +47,15 @@ def build_set(place: Place, use_case: UseCase, as_of_us: int) -> TrainingSet:
 
 
 @task(name="Fit, value and judge", cache_policy=NO_CACHE)
-def judge(training_set: TrainingSet, champion: str | None) -> Candidate:
+def judge(place: Place, training_set: TrainingSet, champion: str | None) -> Candidate:
     """A candidate with its value and the gate's verdict."""
-    return train_on(training_set, champion=champion, code=code_revision(), threads=os.cpu_count() or 1, say=print)
+    return train_on(training_set, champion=champion, code=code_revision(place.settings.image), threads=os.cpu_count() or 1, say=print)
 
 
 @task(name="Write the bundle", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE)
 def keep(place: Place, candidate: Candidate) -> Bundle:
     """The candidate as a bundle, noted in the ledger."""
-    bundle = read_bundle(place.layout.bundles, write_bundle(place.layout.bundles, candidate.parts))
+    bundle = read_bundle(place.layout.bundles, write_bundle(place.layout.bundles, candidate.parts, place.layout.secrets))
     use_case = candidate.parts.use_case
     with place.ledger() as ledger:
         if bundle.release_id not in [known.release_id for known in ledger.releases(use_case)]:
@@ -128,7 +128,7 @@ def train(use_case: str, promote: Step = "champion", challenger_share: float = 0
         plan = ledger.plan(use_case)
     drain(place)
     training_set = build_set(place, place.use_cases[use_case], as_of_us)
-    candidate = judge(training_set, plan.champion.release_id if plan else None)
+    candidate = judge(place, training_set, plan.champion.release_id if plan else None)
     bundle = keep(place, candidate)
     accepted = candidate.verdict.accepted
     logged = enter_registry(place, bundle, accepted, _run_id())

@@ -1,8 +1,11 @@
 """Golden decisions: what training computed for some rows, which every engine that serves the release must reproduce."""
 
+import io
 from collections.abc import Mapping
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from contracts.catalogue import Catalogue
 from contracts.errors import InvalidInput
@@ -14,6 +17,35 @@ GOLDEN_SCHEMA: Mapping[str, pl.DataType] = {
     "p_in_arm": pl.List(pl.Float64),
 }
 """One row a decision: the features in the set's order; the eligible candidates in catalogue order, with score and probability."""
+
+MOST_BYTES = 64 * 2**20
+"""What golden decisions may take once they are unpacked."""
+
+# why: Polars panics on some Parquet that is not what it says
+_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, OSError, ValueError)
+
+
+def write_golden(golden: pl.DataFrame) -> bytes:
+    """Golden decisions as Parquet."""
+    buffer = io.BytesIO()
+    golden.write_parquet(buffer, compression="zstd", statistics=False)
+    return buffer.getvalue()
+
+
+def read_golden(content: bytes) -> pl.DataFrame:
+    """What `write_golden` wrote; still to be checked.
+
+    Raises:
+        InvalidInput: it is no Parquet, or would take too much once it is unpacked.
+    """
+    try:
+        described = pq.read_metadata(io.BytesIO(content))
+        groups = [described.row_group(number) for number in range(described.num_row_groups)]
+        if (size := sum(group.total_byte_size for group in groups)) > MOST_BYTES or described.num_rows > MOST_BYTES // 8:
+            raise InvalidInput("golden", f"has {described.num_rows} rows of {size} bytes", f"at most {MOST_BYTES} bytes")
+        return pl.read_parquet(io.BytesIO(content))
+    except _ERRORS as error:
+        raise InvalidInput("golden", f"cannot be read ({error})", "Parquet") from error
 
 
 def check_golden(golden: pl.DataFrame, catalogue: Catalogue) -> None:

@@ -10,9 +10,13 @@ from contracts.digests import digest_of_bytes
 _ROOT = Path(__file__).resolve().parents[1]
 
 
+def code_revision(image: str = "") -> dict[str, str]:
+    """`revision`, marked `-dirty` where files were changed, `lock`, and the container `image` that runs, each where it is known."""
+    return _here() | ({"image": image} if image else {})
+
+
 @cache
-def code_revision() -> dict[str, str]:
-    """`revision`, marked `-dirty` where files were changed, and `lock`, each where it is known."""
+def _here() -> dict[str, str]:
     lock = _ROOT / "requirements.lock"
     known = {"lock": digest_of_bytes(lock.read_bytes())} if lock.exists() else {}
     return {"revision": _git() or _version()} | known

@@ -28,7 +28,7 @@ def start_releases(settings: Settings) -> None:
     try:
         for use_case in load_all(settings.use_cases).values():
             if ledger.plan(use_case.name) is None:
-                release_id = write_bundle(layout.bundles, start_parts(use_case, code_revision()))
+                release_id = write_bundle(layout.bundles, start_parts(use_case, code_revision(settings.image)), layout.secrets)
                 digest = read_bundle(layout.bundles, release_id).digest
                 act = Act("offerloop up", clock.now_us(), "the first release: it explores by the start policy, nothing is learned yet")
                 start(ledger, use_case.name, release_id, digest, use_case.control_share, act)

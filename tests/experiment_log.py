@@ -21,7 +21,7 @@ from use_cases.definition import UseCase
 def releases(use_case: UseCase, ledger: Ledger, bundles: Path, began_us: int) -> list[str]:
     """A champion, a challenger with half of the rest, and one in the shadow."""
     bundles.mkdir(exist_ok=True)
-    ids = [write_bundle(bundles, start_parts(use_case, {"revision": name})) for name in ("one", "two", "three")]
+    ids = [write_bundle(bundles, start_parts(use_case, {"revision": name}), bundles.parent / "secrets") for name in ("one", "two", "three")]
     digests = [read_bundle(bundles, release_id).digest for release_id in ids]
     start(ledger, use_case.name, ids[0], digests[0], 0.2, Act("test", 0, "first"))
     for release_id, digest in zip(ids[1:], digests[1:], strict=True):

@@ -17,6 +17,7 @@ from features.skew import SkewReport
 from storage.tables import Tables
 from training.backfill import backfilled, recompute, skew
 from training.schema import check_rows, check_set
+from training.snapshot import Partition, snapshot
 from use_cases.definition import UseCase
 
 Ints: TypeAlias = NDArray[np.int64]
@@ -42,6 +43,7 @@ class TrainingSet:
         entity: (n,) a small number for each entity.
         backfilled: how many rows have features computed from events, since another feature set was logged, or none.
         skew: of served rows, logged features against recomputed ones.
+        snapshot: the partitions of the tables that it was read from; none where it was not.
     """
 
     use_case: UseCase
@@ -53,6 +55,7 @@ class TrainingSet:
     entity: Ints
     backfilled: int
     skew: SkewReport
+    snapshot: tuple[Partition, ...] = ()
 
     def __len__(self) -> int:
         return self.rows.height
@@ -146,6 +149,7 @@ def build(
         entity=newest["entity_id"].rank("dense").cast(pl.Int64).to_numpy() - 1,
         backfilled=computed,
         skew=difference,
+        snapshot=snapshot(tables, use_case, newest.drop("reward"), outcomes),
     )
     check_set(features, use_case, training_set.randomised, newest["reward"])
     return training_set

@@ -11,20 +11,19 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from contracts.catalogue import Catalogue
-from contracts.errors import BundleRefused
 from decisions.decide import ReleaseRuntime, build_runtime
-from decisions.matrix import Floats
 from decisions.policies import PolicySpec
 from decisions.scorer import TABLE_FILE, encode_table
 from decisions.value import Estimate
 from releases.bundle import BundleParts
+from releases.messages import contract
 from storage.tables import Tables
-from training.dataset import Bools, TrainingSet, build
+from training.dataset import TrainingSet, build
 from training.evaluate import LEARNED, Evaluation, evaluate
 from training.fit import best_single, fit, predict
 from training.gate import Verdict, judge
-from training.golden import golden_decisions
+from training.golden import golden_decisions, spread
+from training.model_card import first_card, model_card
 from training.search import best_words, search
 from use_cases.definition import UseCase
 
@@ -61,14 +60,13 @@ def train(
         now_us: as of when.
         folder: for files in between.
         champion: the release that serves now.
-        code: `revision` and `lock` digest, for the bundle.
+        code: `revision`, `lock` digest and `image`, for the bundle.
         memory: of the feature engine.
         threads: models fitted side by side.
         say: told what happens.
 
     Raises:
         DataRefused: nothing is trained on this data; all reasons are named.
-        BundleRefused: the candidate's scorer does not give the scores that training computed.
     """
     training_set = build(tables, use_case, now_us=now_us, folder=folder, memory=memory)
     say(f"{len(training_set)} matured decisions, {training_set.backfilled} of them with features computed from events")
@@ -96,48 +94,55 @@ def train_on(
     for reason in verdict.reasons:
         say(reason)
     everything = np.ones(len(training_set), dtype=np.bool_)
+    some = spread(len(training_set))
+    features, eligible = training_set.features[some], training_set.eligible[some]
     if verdict.choice == LEARNED:
         model = fit(training_set, everything, use_case.learner, seed=seed)
-        kind, files = model.kind, model.files
-        some = np.linspace(0, len(training_set) - 1, 64).astype(np.int64)
-        scores = predict(model, training_set.features[some], training_set.eligible[some])
+        kind, files, scores = model.kind, model.files, predict(model, features, eligible)
     else:
         table = best_single(training_set, everything, use_case.learner, seed=seed)
+        scores = np.broadcast_to(table, eligible.shape)
         kind, files = "table", {TABLE_FILE: encode_table(dict(zip(use_case.catalogue.index, table.tolist(), strict=True)))}
-        some, scores = np.arange(1), np.where(training_set.eligible[:1], table, -np.inf)
-    runtime = runtime_of(use_case, kind, files, evaluation.policy)
-    _check_parity(runtime, training_set.features[some], training_set.eligible[some], scores)
+    policy = evaluation.policy
     parts = _parts(
         use_case,
         kind,
         files,
-        evaluation.policy,
-        settings=_settings(use_case, seed),
+        policy,
+        settings={
+            "seed": seed,
+            "learner": asdict(use_case.learner),
+            "gate": asdict(use_case.gate),
+            "outcomes": asdict(use_case.outcomes),
+            "split": use_case.split,
+        },
         metrics={**plain(evaluation), "trials": plain(trials)},
         gate={"accepted": verdict.accepted, **plain(verdict)},
-        data={"training_set": digest, "rows": len(training_set), "backfilled": training_set.backfilled},
+        data=_data(training_set, digest),
+        card=model_card(training_set, kind, policy, evaluation, verdict),
         code=code,
-        golden=golden_decisions(runtime, training_set.features, training_set.eligible),
+        golden=golden_decisions(use_case.catalogue, policy, features, eligible, scores),
     )
     return Candidate(parts, verdict, evaluation)
 
 
 def start_parts(use_case: UseCase, code: Mapping[str, str] | None = None) -> BundleParts:
     """The first release of a use case, before anything is learned: its start policy over equal scores."""
-    runtime = runtime_of(use_case, "constant", {}, use_case.start_policy)
-    width = len(use_case.catalogue.candidates)
+    policy = use_case.start_policy
     features = np.array([[feature.default for feature in use_case.feature_set.features]])
+    everyone = np.ones((1, len(use_case.catalogue.candidates)), dtype=np.bool_)
     return _parts(
         use_case,
         "constant",
         {},
-        use_case.start_policy,
+        policy,
         settings={},
         metrics={},
         gate={"accepted": True, "step": "champion", "reason": "the first release; nothing is learned yet"},
         data={},
+        card=first_card(use_case, "constant", policy),
         code=code,
-        golden=golden_decisions(runtime, features, np.ones((1, width), dtype=np.bool_)),
+        golden=golden_decisions(use_case.catalogue, policy, features, everyone, np.zeros(everyone.shape)),
     )
 
 
@@ -177,21 +182,18 @@ def forecast(parts: BundleParts) -> Estimate:
     return msgspec.convert(parts.gate["forecast"], Estimate)
 
 
-def _settings(use_case: UseCase, seed: int) -> dict[str, Any]:
-    settings: dict[str, Any] = plain(
-        {
-            "seed": seed,
-            "learner": asdict(use_case.learner),
-            "gate": asdict(use_case.gate),
-            "outcome_window_us": use_case.outcome_window_us,
-            "outcomes": asdict(use_case.outcomes),
-            "split": use_case.split,
-            "baseline": use_case.baseline,
-            "reward_unit": use_case.reward_unit,
-            "reward_scale": use_case.reward_scale,
-        }
-    )
-    return settings
+def _data(training_set: TrainingSet, digest: str) -> dict[str, Any]:
+    """The snapshot: `as_of_us` is when the newest decision had matured; later, the same rows make the same training set."""
+    use_case, times = training_set.use_case, training_set.rows["decided_at"]
+    return {
+        "training_set": digest,
+        "rows": len(training_set),
+        "backfilled": training_set.backfilled,
+        "first_decision_us": int(times[0]),
+        "last_decision_us": int(times[-1]),
+        "as_of_us": int(times[-1]) + use_case.outcome_window_us + use_case.outcomes.late_us,
+        "partitions": plain(training_set.snapshot),
+    }
 
 
 def _parts(
@@ -200,29 +202,34 @@ def _parts(
     files: Mapping[str, bytes],
     policy: PolicySpec,
     *,
+    settings: Mapping[str, Any],
+    card: Mapping[str, Any],
     code: Mapping[str, str] | None,
     golden: pl.DataFrame,
     **documents: Any,
 ) -> BundleParts:
-    catalogue: Catalogue = use_case.catalogue
+    features = msgspec.json.decode(use_case.feature_set.to_json())
+    answers = {
+        "baseline": use_case.baseline,
+        "ttl_us": use_case.ttl_us,
+        "outcome_window_us": use_case.outcome_window_us,
+        "reward_unit": use_case.reward_unit,
+        "reward_scale": use_case.reward_scale,
+        "feature_set": use_case.feature_set.digest,
+    }
     return BundleParts(
         use_case=use_case.name,
         scorer_kind=kind,
         scorer_files=files,
-        features=msgspec.json.decode(use_case.feature_set.to_json()),
+        features=features,
         schema={name: dict(event_type.fields) for name, event_type in use_case.schema.types.items()},
-        catalogue=catalogue,
+        catalogue=use_case.catalogue,
         policy=msgspec.to_builtins(policy),
+        settings=plain({**answers, **settings}),
         code=dict(code or {}),
+        card=plain(card),
+        messages=contract(features, use_case.catalogue),
         golden=golden,
         engine={"lightgbm": lgb.__version__},
         **documents,
     )
-
-
-def _check_parity(runtime: ReleaseRuntime, features: Floats, eligible: Bools, scores: Floats) -> None:
-    for row, (values, able, expected) in enumerate(zip(features, eligible, scores, strict=True)):
-        positions = np.flatnonzero(able).astype(np.int64)
-        served = runtime.scorer.scores(np.ascontiguousarray(values), positions)
-        if served.tobytes() != expected[positions].tobytes():
-            raise BundleRefused("candidate", f"its scorer gives other scores than training did, first in row {row}")

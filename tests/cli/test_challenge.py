@@ -12,7 +12,7 @@ from use_cases.definition import load
 
 
 def candidate(layout: Layout, revision: str) -> str:
-    release_id = write_bundle(layout.bundles, start_parts(load(USE_CASE), {"revision": revision}))
+    release_id = write_bundle(layout.bundles, start_parts(load(USE_CASE), {"revision": revision}), layout.secrets)
     ledger = Ledger(layout.ledger)
     register(ledger, USE_CASE, release_id, read_bundle(layout.bundles, release_id).digest, Act("test", 10**16, "made"))
     ledger.close()

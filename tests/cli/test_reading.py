@@ -65,7 +65,7 @@ def test_a_rollback_is_in_the_ledger_with_its_reason(run: Run, layout: Layout) -
     from use_cases.definition import load
 
     before = first_release(layout)
-    release_id = write_bundle(layout.bundles, start_parts(load(USE_CASE), {"revision": "another"}))
+    release_id = write_bundle(layout.bundles, start_parts(load(USE_CASE), {"revision": "another"}), layout.secrets)
     ledger, act = Ledger(layout.ledger), Act("someone", 10**16, "better")
     register(ledger, USE_CASE, release_id, read_bundle(layout.bundles, release_id).digest, act)
     to_shadow(ledger, USE_CASE, release_id, act)

@@ -14,7 +14,7 @@ ACT = Act("test", 10**16, "because")
 
 
 def candidate(place: Place, revision: str) -> str:
-    release_id = write_bundle(place.layout.bundles, start_parts(load(USE_CASE), {"revision": revision}))
+    release_id = write_bundle(place.layout.bundles, start_parts(load(USE_CASE), {"revision": revision}), place.layout.secrets)
     with place.ledger() as ledger:
         register(ledger, USE_CASE, release_id, read_bundle(place.layout.bundles, release_id).digest, ACT)
     return release_id

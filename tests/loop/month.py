@@ -228,7 +228,7 @@ def play_month(folder: Path, machine: Machine, players: int, seed: int) -> Month
 
 
 def _release(service: DecisionService, use_case: UseCase) -> None:
-    release_id = write_bundle(service.layout.bundles, start_parts(use_case))
+    release_id = write_bundle(service.layout.bundles, start_parts(use_case), service.layout.secrets)
     digest = read_bundle(service.layout.bundles, release_id).digest
     act = Act("test", service.clock.now_us(), "it is its turn")
     if service.ledger.plan(use_case.name) is None:

@@ -63,7 +63,9 @@ def written(parts: BundleParts, tmp_path_factory: pytest.TempPathFactory) -> Cal
     bundles = tmp_path_factory.mktemp("bundles")
 
     def write(use_case: str, seed: int = 0, **change: Any) -> Bundle:
-        return read_bundle(bundles, write_bundle(bundles, replace(parts, use_case=use_case, settings={"seed": seed}, **change)))
+        return read_bundle(
+            bundles, write_bundle(bundles, replace(parts, use_case=use_case, settings={"seed": seed}, **change), bundles / "secrets")
+        )
 
     return write
 

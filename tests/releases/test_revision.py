@@ -12,14 +12,14 @@ from releases.revision import code_revision
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(revision, "_ROOT", tmp_path)
-    code_revision.cache_clear()
+    revision._here.cache_clear()
     return tmp_path
 
 
 @pytest.fixture(autouse=True)
 def _forgotten() -> Iterator[None]:
     yield
-    code_revision.cache_clear()
+    revision._here.cache_clear()
 
 
 def git(folder: Path, *words: str) -> str:
@@ -36,12 +36,12 @@ def test_a_checkout_says_its_revision_and_its_lock(checkout: Path) -> None:
     assert known == {"revision": git(checkout, "rev-parse", "HEAD"), "lock": digest_of_bytes(b"polars==2.1")}
     (checkout / "requirements.lock").write_text("polars==2.2")
     assert code_revision() == known
-    code_revision.cache_clear()
+    revision._here.cache_clear()
     assert code_revision()["revision"] == f"{known['revision']}-dirty"
 
 
 def test_without_git_the_version_stands_in(checkout: Path) -> None:
     assert code_revision()["revision"].startswith(("offerloop ", "unknown"))
     (checkout / ".git").mkdir()
-    code_revision.cache_clear()
+    revision._here.cache_clear()
     assert code_revision()["revision"].startswith(("offerloop ", "unknown"))

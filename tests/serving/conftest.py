@@ -128,7 +128,7 @@ class Shop:
 
     def write(self, parts: BundleParts) -> str:
         """Write a bundle; its release id."""
-        return write_bundle(self.layout.bundles, parts)
+        return write_bundle(self.layout.bundles, parts, self.layout.secrets)
 
     def begin(self, service: DecisionService, parts: BundleParts | None = None) -> str:
         """Make a first release champion."""

@@ -25,7 +25,7 @@ def test_a_new_candidate_gets_its_share_and_no_more(made: Made, tmp_path: Path) 
     absent = np.zeros((len(log), 1))
     log = replace(log, eligible=np.hstack([log.eligible, absent.astype(np.bool_)]), p_in_arm=np.hstack([log.p_in_arm, absent]))
 
-    parts = read_bundle(tmp_path, write_bundle(tmp_path, train_on(log, champion="r-start").parts)).parts
+    parts = read_bundle(tmp_path, write_bundle(tmp_path, train_on(log, champion="r-start").parts, tmp_path / "secrets")).parts
 
     spec = msgspec.convert(parts.policy, PolicySpec)
     runtime = runtime_of(WIDER, parts.scorer_kind, parts.scorer_files, spec)

@@ -105,7 +105,7 @@ def played(copy: Copy, settings: Settings) -> tuple[Path, UseCase]:
 
 
 def release(service: DecisionService, parts: BundleParts) -> str:
-    release_id = write_bundle(service.layout.bundles, parts)
+    release_id = write_bundle(service.layout.bundles, parts, service.layout.secrets)
     ledger, act = Ledger(service.layout.ledger), Act("someone", service.clock.now_us(), "it knows what was spent")
     try:
         register(ledger, COPY, release_id, read_bundle(service.layout.bundles, release_id).digest, act)

@@ -132,4 +132,4 @@ def test_what_is_learned_of_the_published_log_is_believed_as_far_as_its_clicks_g
     # 46 clicks do not show that visitors differ, nor that any product beats showing them at random
     assert candidate.verdict.choice == "best_single" and candidate.verdict.step != "champion"
     assert candidate.verdict.forecast.low < 46 / 10_000 < candidate.verdict.forecast.high
-    assert write_bundle(tmp_path, candidate.parts).startswith("r-")
+    assert write_bundle(tmp_path, candidate.parts, tmp_path / "secrets").startswith("r-")
