@@ -79,6 +79,18 @@ ACTIONS = _counter("offerloop_actions_total", "New decisions by the action drawn
 DEGRADED = _counter(
     "offerloop_degraded_total", "Decisions not made as declared; the reason is what stands before its colon.", "use_case", "reason"
 )
+FAILED = _counter("offerloop_failed_decisions_total", "Decisions that could not be made.", "use_case", "arm", "release_id")
+NOT_AS_DECLARED = _counter(
+    "offerloop_degraded_decisions_total", "Decisions that were degraded, for whatever reasons.", "use_case", "arm", "release_id"
+)
+DECISION_SECONDS = Metric(
+    "offerloop_decision_seconds",
+    MetricType.HISTOGRAM,
+    "Time until a decision is made and durable, without HTTP.",
+    ("use_case", "arm"),
+    Source.SERVING,
+    _LATENCY,
+)
 FEATURE_AGE_SECONDS = Metric(
     "offerloop_feature_age_seconds",
     MetricType.HISTOGRAM,
@@ -163,6 +175,9 @@ METRICS = (
     DECISIONS,
     ACTIONS,
     DEGRADED,
+    FAILED,
+    NOT_AS_DECLARED,
+    DECISION_SECONDS,
     FEATURE_AGE_SECONDS,
     ACCEPTED,
     DUPLICATES,

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from contracts.metrics import (
     ACCEPTED,
     ACTIONS,
+    DECISION_SECONDS,
     DECISIONS,
     DEGRADED,
     DUPLICATES,
     EXPERIMENT_GAIN,
     EXPERIMENT_PROGRESS,
     EXPERIMENT_VERDICT,
+    FAILED,
     FEATURE_AGE_SECONDS,
     FORECAST,
     GAIN,
@@ -18,6 +20,7 @@ from contracts.metrics import (
     INBOX_ROWS,
     MATURED,
     MONITOR_AGE_SECONDS,
+    NOT_AS_DECLARED,
     PLAN_VERSION,
     QUARANTINED,
     RELEASES,
@@ -259,6 +262,34 @@ DATA = (
     Panel("Age of the measurements", "Since the flow `monitor` last ran.", (Query(MONITOR_AGE_SECONDS.series, "age"),), unit="s"),
 )
 
+
+def _by_arm(part: Metric) -> str:
+    whole = f"clamp_min({_rate(DECISIONS, 'use_case, arm')}, 1e-9)"
+    return _or_none(f"{_rate(part, 'use_case, arm')} / {whole}")
+
+
+STEPPED = (
+    Panel("Failed by arm", "Decisions that could not be made, for each that was.", (Query(_by_arm(FAILED), "{{use_case}} {{arm}}"),)),
+    Panel(
+        "Degraded by arm",
+        "Share of an arm's decisions not made as declared.",
+        (Query(_by_arm(NOT_AS_DECLARED), "{{use_case}} {{arm}}"),),
+        unit="percentunit",
+    ),
+    Panel(
+        "Latency by arm",
+        "99 of 100 decisions of an arm are made and durable within.",
+        (
+            Query(
+                f"histogram_quantile(0.99, sum by (use_case, arm, le) "
+                f"(rate({DECISION_SECONDS.series}_bucket{{{CHOSEN}}}[$__rate_interval])))",
+                "{{use_case}} {{arm}}",
+            ),
+        ),
+        unit="s",
+    ),
+)
+
 CHANGED = f"changes({PLAN_VERSION.series}{{{CHOSEN}}}[2m]) > 0"
 """True around each change of the traffic plan: a release going live, growing, or being rolled back."""
 
@@ -289,7 +320,15 @@ def dashboard() -> Json:
         "allValue": ".*",
         "current": {"selected": True, "text": "All", "value": "$__all"},
     }
-    rows = {"Now": NOW, "Answers": ANSWERS, "Money": MONEY, "Experiments": COMPARED, "Releases": RELEASED, "Data and services": DATA}
+    rows = {
+        "Now": NOW,
+        "Answers": ANSWERS,
+        "Money": MONEY,
+        "Experiments": COMPARED,
+        "Releases": RELEASED,
+        "Roll-out": STEPPED,
+        "Data and services": DATA,
+    }
     return {
         "uid": UID,
         "title": TITLE,

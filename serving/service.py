@@ -7,11 +7,12 @@ from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from functools import partial
 from random import SystemRandom
+from time import perf_counter
 from types import MappingProxyType, TracebackType
 
 from contracts.clock import DAY_US
-from contracts.errors import BundleRefused, DataRefused, NotFound, NotReady, StaleFeatures
-from contracts.metrics import ACTIONS, DECISIONS, DEGRADED, FEATURE_AGE_SECONDS
+from contracts.errors import BundleRefused, DataRefused, InvalidInput, NotFound, NotReady, StaleFeatures
+from contracts.metrics import ACTIONS, DECISION_SECONDS, DECISIONS, DEGRADED, FAILED, FEATURE_AGE_SECONDS, NOT_AS_DECLARED
 from contracts.records import DECISION_EVENT, Decision, FieldValue
 from contracts.settings import Settings
 from decisions.assignment import Assignment, assign
@@ -29,6 +30,7 @@ from serving.live import Live, Release, Watcher
 from serving.messages import DecisionAnswer, Receipt, ReleaseStatus, Status, UseCaseStatus, check_context
 from serving.metrics import Metrics
 from serving.shadow import Offer, Shadow
+from storage.health import HealthCounter
 from storage.installation import open_installation
 from storage.journal import Journal, Write
 from storage.layout import Layout
@@ -66,11 +68,12 @@ class DecisionService:
         self.clock = self.installation.clock
         self.use_cases = load_all(settings.use_cases) if use_cases is None else use_cases
         self.metrics = metrics or Metrics()
+        self.health = HealthCounter(self.layout)
         self.ledger = Ledger(self.layout.ledger)
         self.journal = Journal(self.layout.journal, settings.store.map_size_bytes)
         self.tables = Tables(self.layout.tables)
         self._catching_up = CatchingUp(self.layout, self.journal, lambda name: self._watcher.online(name))
-        self._watcher = Watcher(self.layout, self.ledger, self.use_cases, self.clock, self.metrics, self._catching_up, self._follow_keys)
+        self._watcher = Watcher(self.layout, self.ledger, self.use_cases, self.clock, self.metrics, self._catching_up, self._each_round)
         self._shadow = Shadow(self.journal, self.clock, self.metrics)
         self._intakes = {name: self._intake(use_case) for name, use_case in self.use_cases.items()}
         self._draw = SystemRandom().random
@@ -90,6 +93,7 @@ class DecisionService:
         self._shadow.stop()
         self.journal.close()
         self.ledger.close()
+        self.health.publish(at_once=True)
         self.metrics.flush()
 
     def __enter__(self) -> "DecisionService":
@@ -122,6 +126,7 @@ class DecisionService:
         Raises:
             NotFound, NotReady, InvalidInput, StaleFeatures, Conflict, StoreUnavailable: as `decide`; the last two by the future, too.
         """
+        asked_s = perf_counter()
         live = self._serving(use_case)
         if context:
             check_context(context)
@@ -133,9 +138,16 @@ class DecisionService:
                 return done
             state = read.get_state(use_case, entity_id)
         assignment = assign(live.plan, entity_id)
-        decision = self._decide(request, state, live, live.releases[assignment.release_id], assignment)
+        try:
+            decision = self._decide(request, state, live, live.releases[assignment.release_id], assignment)
+        except InvalidInput:
+            raise
+        except Exception:
+            self.health.failed((use_case, live.plan.version, assignment.arm, assignment.release_id))
+            self.metrics.add(FAILED, use_case, assignment.arm, assignment.release_id)
+            raise
         future = self.journal.submit(lambda write: record_decision(write, decision, self._applying(use_case, write)))
-        future.add_done_callback(partial(self._after, decision, state, live))
+        future.add_done_callback(partial(self._after, decision, state, live, asked_s))
         return future
 
     def submit_events(self, use_case: str, sent: SentEvents) -> "list[Future[Part]]":
@@ -273,14 +285,18 @@ class DecisionService:
             degraded=degraded,
         )
 
-    def _after(self, decision: Decision, state: bytes | None, live: Live, future: "Future[Decision]") -> None:
+    def _after(self, decision: Decision, state: bytes | None, live: Live, asked_s: float, future: "Future[Decision]") -> None:
         if future.cancelled() or future.exception() is not None:
             return
         kept = future.result()
         if kept.decided_at != decision.decided_at or kept.draw != decision.draw:
             return
-        metrics = self.metrics
+        metrics, seconds = self.metrics, perf_counter() - asked_s
+        self.health.decided((kept.use_case, live.plan.version, kept.arm, kept.release_id), seconds, degraded=bool(kept.degraded))
         metrics.add(DECISIONS, kept.use_case, kept.arm, kept.release_id)
+        metrics.observe(DECISION_SECONDS, kept.use_case, kept.arm, value=seconds)
+        if kept.degraded:
+            metrics.add(NOT_AS_DECLARED, kept.use_case, kept.arm, kept.release_id)
         metrics.add(ACTIONS, kept.use_case, kept.action)
         for reason in kept.degraded:
             metrics.add(DEGRADED, kept.use_case, reason.partition(":")[0])
@@ -338,6 +354,13 @@ class DecisionService:
             return UseCaseStatus(use_case, False, 0, 0.0, [], None, {})
         arms = [ReleaseStatus(arm.name, arm.release_id, arm.share) for arm in live.plan.arms]
         return UseCaseStatus(use_case, True, live.plan.version, live.plan.control_share, arms, live.plan.shadow, live.refused)
+
+    def _each_round(self) -> None:
+        self._follow_keys()
+        try:
+            self.health.publish()
+        except OSError:
+            _LOG.exception("the health of releases cannot be published; what serves serves on")
 
     def _follow_keys(self) -> None:
         path = keys_path(self.layout)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from decisions import sequential
-from decisions.sequential import bounds, shared, width
+from decisions.sequential import Bounds, bounds, share_bounds, shared, width
 
 
 def test_examples() -> None:
@@ -43,3 +43,23 @@ def test_looking_at_every_step_rarely_crosses_the_bound_of_a_mean_that_is_zero()
     fixed = (sums > 1.645 * np.sqrt(known)).any(axis=1).mean()
     crossed = (sums > limit).any(axis=1).mean()
     assert crossed <= 0.05 < 0.15 < fixed
+
+
+def test_bounds_of_a_share_hold_at_all_looks_at_once() -> None:
+    share, missed, rounds = 0.02, 0, 400
+    random = np.random.default_rng(11)
+    for _ in range(rounds):
+        seen = random.random(600) < share
+        counts = seen.cumsum()
+        # why: bounds are widest apart from the truth where something has just been seen
+        looks = [*np.flatnonzero(seen), 599]
+        found = [share_bounds(int(counts[look]), int(look) + 1, 0.9) for look in looks]
+        missed += any(not bounds.low <= share <= bounds.high for bounds in found)
+    assert missed / rounds <= 0.1
+
+
+def test_bounds_of_a_share_close_in_on_it() -> None:
+    assert share_bounds(0, 0, 0.95) == Bounds(0.0, 1.0)
+    assert share_bounds(0, 10, 0.95).low == 0.0 and share_bounds(10, 10, 0.95).high == 1.0
+    widths = [found.high - found.low for found in (share_bounds(n // 20, n, 0.95) for n in (20, 200, 2_000, 20_000))]
+    assert widths == sorted(widths, reverse=True) and widths[-1] < 0.02

@@ -14,7 +14,14 @@ from tests.monitoring.running_prometheus import Prometheus, running
 
 pytestmark = [pytest.mark.installation, pytest.mark.engines]
 
-RARE = {"offerloop_degraded_total", "offerloop_quarantined_total", "offerloop_duplicates_total", "offerloop_shadow_scored_total"}
+RARE = {
+    "offerloop_degraded_total",
+    "offerloop_degraded_decisions_total",
+    "offerloop_failed_decisions_total",
+    "offerloop_quarantined_total",
+    "offerloop_duplicates_total",
+    "offerloop_shadow_scored_total",
+}
 """Counted only once something of the kind has happened. So are refused releases."""
 
 ENDS = {MetricType.COUNTER: ("",), MetricType.GAUGE: ("",), MetricType.HISTOGRAM: ("_bucket", "_count", "_sum")}

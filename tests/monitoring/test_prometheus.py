@@ -88,7 +88,7 @@ def test_queries_that_count_answer_zero_before_any_replica_was_asked(prometheus:
         prometheus.until(lambda asked: bool(asked.query("offerloop_plan_version")))
         silent = {title for title, expression in expressions(dashboard()) if not prometheus.query(expression)}
     inbox.close()
-    assert silent == {"Slow answers", "Latency of a decision", "Age of features"}
+    assert silent == {"Slow answers", "Latency of a decision", "Age of features", "Latency by arm"}
 
 
 def test_targets_are_written_for_prometheus_to_find(layout: Layout) -> None:

@@ -11,7 +11,7 @@ import pytest
 from contracts.catalogue import NO_ACTION, Catalogue, Limit
 from contracts.clock import DAY_US, HOUR_US
 from contracts.errors import Conflict, InvalidInput, NotFound, NotReady, StaleFeatures, StoreUnavailable
-from contracts.metrics import ACTIONS, DECISIONS, DEGRADED, FEATURE_AGE_SECONDS
+from contracts.metrics import ACTIONS, DECISIONS, DEGRADED, FAILED, FEATURE_AGE_SECONDS, NOT_AS_DECLARED
 from contracts.records import Decision
 from contracts.settings import Store
 from contracts.traffic import CHAMPION, CONTROL
@@ -22,6 +22,7 @@ from serving.messages import EventMessage, OutcomeMessage
 from serving.problems import problem_of
 from serving.service import DAMAGED, DecisionService
 from storage.drain import drain
+from storage.health import Health, read_health
 from storage.horizon import forget_ids
 
 from .conftest import CATALOGUE, FEATURES, SHOP, Shop, parts_of, table_of
@@ -265,3 +266,31 @@ def test_answers_tell_what_a_client_needs(service: DecisionService) -> None:
     assert (answer.decision_id, answer.action, answer.propensity, answer.arm) == ("d-1", decision.action, decision.propensity, decision.arm)
     status = service.status().use_cases[0]
     assert (status.plan_version, status.control_share, [arm.share for arm in status.arms]) == (1, 0.2, [1.0])
+
+
+def test_the_health_of_each_release_is_counted_by_plan(shop: Shop, service: DecisionService) -> None:
+    country = FEATURES.features[3]
+    assert isinstance(country, Attribute)
+    refusing = FeatureSet("shop", (*FEATURES.features[:3], msgspec.structs.replace(country, fallback="refuse"), FEATURES.features[4]))
+    now = service.clock.now_us()
+    service.accept_events("shop", [profile("p-old", now - 40 * DAY_US)])
+    version = service.status().use_cases[0].plan_version
+    for _ in range(3):
+        service.decide("shop", "p-1", {}, "d-1")
+    service.decide("shop", "p-old")
+    canary = shop.promote(service, parts_of(PolicySpec("uniform"), features=refusing))
+    service.look()
+    with pytest.raises(StaleFeatures):
+        service.decide("shop", "p-old")
+    with pytest.raises(InvalidInput):
+        service.decide("shop", "p-old", {"n" * 65: 1})
+    service.health.publish(at_once=True)
+
+    assert service.metrics.totals(FAILED) == {("shop", CHAMPION, canary): 1}
+    assert list(service.metrics.totals(NOT_AS_DECLARED).values()) == [1]
+    all_of_it = read_health(service.layout, "shop")
+    before = sum((health for (_, release), health in all_of_it.items() if release != canary), Health())
+    after = all_of_it[CHAMPION, canary]
+    assert [(health.decided, health.failed, health.degraded) for health in (before, after)] == [(2, 0, 1), (0, 1, 0)]
+    assert sum(sum(health.seconds) for health in all_of_it.values()) == 2
+    assert set(read_health(service.layout, "shop", version + 1)) == {(CHAMPION, canary)}
