@@ -3,6 +3,7 @@
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,12 +43,11 @@ def measure(options: Sequence[str]) -> Measurement:
                 release_id = made_ids[number % len(made_ids)]
                 promote(running.desk, chosen.use_case, release_id, ACTOR, "into the shadow")
                 time.sleep(0.5)
-                forth.append(_timed(load, lambda name=release_id: promote(running.desk, chosen.use_case, name, ACTOR, "on", at_once=True)))
+                forth.append(_timed(load, partial(promote, running.desk, chosen.use_case, release_id, ACTOR, "on", at_once=True)))
                 if number % 2:
-                    back.append(_timed(load, lambda: roll_back(running.desk, chosen.use_case, ACTOR, "back")))
+                    back.append(_timed(load, partial(roll_back, running.desk, chosen.use_case, ACTOR, "back")))
         failed = [answer for answer in load.answers if answer.status != 200]
         mixed = mixed_answers(running, use_case.name, load.answers)
-        settings = running.settings
     figures = (
         Figure("a swap seen by the last replica, p99", float(np.percentile(forth, 99)), 1.0, "s"),
         Figure("a rollback seen by the last replica, p99", float(np.percentile(back, 99)), 1.0, "s"),
@@ -56,9 +56,9 @@ def measure(options: Sequence[str]) -> Measurement:
     )
     rate = len(load.answers) / (load.answers[-1].answered_s - load.answers[0].asked_s)
     notes = [
-        f"{len(forth)} swaps (median {np.median(forth):.3f} s, worst {max(forth):.3f}), {len(back)} rollbacks (median {np.median(back):.3f} s,"
-        f" worst {max(back):.3f}); {settings.serving.min_replicas} replicas, {chosen.clients} clients",
-        f"{len(load.answers)} answers, {rate:.0f} a second; each one's content, and the features and catalogue in its log, are those of its release",
+        f"{len(forth)} swaps: median {np.median(forth):.3f} s, worst {max(forth):.3f} s; {len(back)} rollbacks: median "
+        f"{np.median(back):.3f} s, worst {max(back):.3f} s; {chosen.replicas} replicas, {chosen.clients} clients",
+        f"{len(load.answers)} answers, {rate:.0f} a second; of each, content and logged features and catalogue are those of its release",
         "from before the operator's act, its checks included, until the last answer of another release than the plan's had arrived",
         *(f"failed: {answer.status} {answer.said}" for answer in failed[:3]),
         *mixed[:3],

@@ -3,6 +3,7 @@
 import logging
 import sys
 import threading
+from importlib import import_module
 from typing import Any
 
 import msgspec
@@ -38,6 +39,8 @@ def build(settings: bytes) -> App:
     metrics = Metrics(ray_exporter())
     service = DecisionService(msgspec.json.decode(settings, type=Settings), metrics=metrics)
     service.start()
+    # why: the first release with a model would else wait a second or two for its library, while a plan already names it
+    threading.Thread(target=import_module, args=("lightgbm",), name="warm-up", daemon=True).start()
     hooks = Hooks(service.layout, service.clock)
     flushing = flush_every(metrics, FLUSH_S, stop)
 
