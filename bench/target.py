@@ -18,6 +18,7 @@ MEASURED: Mapping[str, str] = {
     "P12": "bench.swap",
     "P13": "bench.off_policy",
     "P14": "bench.start",
+    "R3": "bench.bad_swaps",
     "Q1": "bench.game",
     "Q2": "bench.coverage",
     "Q3": "bench.hillstrom",

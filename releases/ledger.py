@@ -145,11 +145,14 @@ class Step:
 
     def set_stage(self, release_id: str, stage: Stage, row: LedgerRow, digest: str = "") -> None:
         """Note where a release stands since a ledger row; the first time also its digest."""
-        self._connection.execute(
-            "INSERT INTO stages VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (release_id) DO UPDATE SET stage = excluded.stage, "
-            "changed_at = excluded.changed_at, ledger_id = excluded.ledger_id",
-            (release_id, self.use_case, stage, digest, row.at, row.at, row.id),
-        )
+        if digest:
+            self._connection.execute(
+                "INSERT INTO stages VALUES (?, ?, ?, ?, ?, ?, ?)", (release_id, self.use_case, stage, digest, row.at, row.at, row.id)
+            )
+        else:
+            self._connection.execute(
+                "UPDATE stages SET stage = ?, changed_at = ?, ledger_id = ? WHERE release_id = ?", (stage, row.at, row.id, release_id)
+            )
 
 
 class Ledger:
