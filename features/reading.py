@@ -17,6 +17,14 @@ def value(feature_set: FeatureSet, name: str, number: float | None) -> str:
     return "absent" if math.isnan(number) else f"{number:.10g}"
 
 
+def brief(feature_set: FeatureSet, name: str, number: float) -> str:
+    """A value for people who do not care for codes and digits."""
+    if feature_set.categories.get(name, ()) or math.isnan(number):
+        said = value(feature_set, name, number)
+        return said.rpartition(" (")[0] or said
+    return f"{number:,.0f}" if abs(number) >= 1_000.0 else f"{number:.4g}"
+
+
 def age(age_us: int | None) -> str:
     """How old a value is; empty where it has no age."""
     if age_us is None or age_us < 0:

@@ -5,12 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-import msgspec
 import numpy as np
 
 from contracts.catalogue import Candidate
-from contracts.digests import digest_of
-from contracts.errors import DefinitionError, InvalidInput, NotFound
+from contracts.errors import NotFound
 from contracts.records import DECISION_EVENT, Event
 from decisions.contributions import Contribution, Link, contributions
 from decisions.decide import NOTHING_SHOWN, ReleaseRuntime
@@ -19,9 +17,12 @@ from decisions.matrix import CANDIDATE_PREFIX, MATCHED_PREFIX
 from decisions.scorer import ConstantScorer
 from features.definitions import FeatureRow, FeatureSet
 from features.online import OnlineFeatures, retention
-from features.reading import age, value
+from features.reading import age, brief
 from serving.live import Release
 from use_cases.definition import Scenario, UseCase
+
+_UNSEEN = 0.0005
+"""Total variation that rounds to nothing."""
 
 MOST_REASONS = 8
 """Contributions that are told one by one; the rest is summed."""
@@ -135,6 +136,11 @@ class Played:
     why_not: str
     refuses: tuple[str, ...]
 
+    @property
+    def most(self) -> tuple[str, ...]:
+        """Ids of the candidates that it shows most often, several where they are equals."""
+        return tuple(offer.candidate_id for offer in self.offers if offer.probability == self.likeliest.probability)
+
     def probability(self, candidate_id: str) -> float:
         """With which it shows a candidate; 0 where it does not."""
         return next((offer.probability for offer in self.offers if offer.candidate_id == candidate_id), 0.0)
@@ -146,7 +152,7 @@ class Beside:
 
     Attributes:
         champion: what serves now would show; None where there is none.
-        differs: whether another candidate is the likeliest.
+        differs: whether another candidate is shown most often.
         variation: total variation of the two policies: the least share of such people's decisions that would change; None without champion.
         champion_expected: reward of a decision by the champion's policy, `candidate_expected` by the candidate's, both by the candidate's
             model, in `unit`; None where that cannot say.
@@ -181,9 +187,6 @@ def play(release: Release, use_case: UseCase, scenario: Scenario, now_us: int, w
         scenario: the persona.
         now_us: the moment of the decision, in microseconds.
         withheld: candidates that the traffic plan says nobody is shown.
-
-    Raises:
-        DefinitionError: the scenario's history is wrong.
     """
     return _played(release, use_case, _meet(release, use_case, scenario, now_us), now_us, withheld)
 
@@ -191,16 +194,8 @@ def play(release: Release, use_case: UseCase, scenario: Scenario, now_us: int, w
 def side_by_side(
     champion: Release | None, candidate: Release, use_case: UseCase, now_us: int, withheld: Sequence[str] = ()
 ) -> tuple[Beside, ...]:
-    """All personas of a use case before the champion and a candidate; arguments and errors as for `play`."""
+    """All personas of a use case before the champion and a candidate; arguments as for `play`."""
     return tuple(_beside(champion, candidate, use_case, scenario, now_us, withheld) for scenario in use_case.scenarios)
-
-
-def scenarios_digest(use_case: UseCase) -> str:
-    """Digest of what the personas of a use case are: names, words, histories and contexts, in their order.
-
-    Pictures are not part of it: they illustrate what a release's catalogue names, and who mends a drawing changes no decision.
-    """
-    return digest_of([msgspec.to_builtins(scenario) for scenario in use_case.scenarios])
 
 
 def read_picture(use_case: str, name: str) -> bytes:
@@ -219,30 +214,19 @@ def read_picture(use_case: str, name: str) -> bytes:
     raise NotFound("picture", f"{use_case}/{name}")
 
 
-def events_of(use_case: UseCase, scenario: Scenario, now_us: int) -> tuple[Event, ...]:
-    """The history of a persona as events of one entity, oldest first; each became known when it happened.
-
-    Raises:
-        DefinitionError: an event's type or fields are not declared, or it lies in the future.
-    """
-    where = f"use_cases/{use_case.name}: scenario `{scenario.name}`"
-    events = []
-    for number, happened in enumerate(scenario.history):
-        try:
-            use_case.schema.check(happened.type, happened.values, own=True)
-        except InvalidInput as error:
-            raise DefinitionError(where, f"event {number + 1} of its history ({happened.type}): {error}", "Mend it.") from error
-        if happened.ago_us < 0:
-            raise DefinitionError(where, f"event {number + 1} of its history lies in the future", "Give how long ago it was.")
-        at_us = now_us - happened.ago_us
-        events.append(Event(f"{scenario.name}-{number:04d}", scenario.name, happened.type, at_us, at_us, 0, happened.values))
-    return tuple(sorted(events, key=lambda event: event.event_time))
+def _events(scenario: Scenario, now_us: int) -> tuple[Event, ...]:
+    """The history as events of one entity, oldest first; each became known when it happened."""
+    oldest_first = sorted(enumerate(scenario.history), key=lambda numbered: -numbered[1].ago_us)
+    return tuple(
+        Event(f"{number:06d}", scenario.name, happened.type, now_us - happened.ago_us, now_us - happened.ago_us, 0, happened.values)
+        for number, happened in oldest_first
+    )
 
 
 def _meet(release: Release, use_case: UseCase, scenario: Scenario, now_us: int) -> _Persona:
     online = OnlineFeatures(use_case.schema, retention([release.feature_set], [release.runtime.catalogue]))
     state: bytes | None = None
-    for event in events_of(use_case, scenario, now_us):
+    for event in _events(scenario, now_us):
         state, _ = online.apply(state, event)
     shown = NOTHING_SHOWN
     if state is not None and release.runtime.eligibility.looks_back_us:
@@ -292,7 +276,7 @@ def _known(feature_set: FeatureSet, row: FeatureRow) -> list[Known]:
             description=feature.description,
             unit=feature.unit,
             value=None if np.isnan(number) else number,
-            text=value(feature_set, feature.name, number),
+            text=brief(feature_set, feature.name, number),
             age=age(age_us),
             missing=feature.name in row.missing,
             stale=feature.name in row.stale,
@@ -331,7 +315,7 @@ _ADDS = "Each column adds so much to the expected reward. All of them and the ba
 def _reason(release: Release, offer: Offer, one: Contribution, multiplies: bool) -> Reason:
     name, text = one.column, ""
     if one.column in release.feature_set.names:
-        text = value(release.feature_set, one.column, one.value)
+        text = brief(release.feature_set, one.column, one.value)
     elif one.column.startswith(CANDIDATE_PREFIX):
         own = one.column.removeprefix(CANDIDATE_PREFIX)
         name, text = f"the candidate's {own}", str(offer.attributes[own])
@@ -339,7 +323,7 @@ def _reason(release: Release, offer: Offer, one: Contribution, multiplies: bool)
         own = one.column.removeprefix(MATCHED_PREFIX)
         feature = _candidate(release.runtime, offer).matched[own]
         name = f"the candidate's own {own}" + (f": {feature}" if feature else "")
-        text = value(release.feature_set, feature, one.value) if feature else "absent"
+        text = brief(release.feature_set, feature, one.value) if feature else "absent"
     return Reason(one.column, name, text, one.amount, float(np.exp(one.amount)) if multiplies else None)
 
 
@@ -355,12 +339,11 @@ def _beside(
     old = play(champion, use_case, scenario, now_us, withheld) if champion is not None else None
     variation = None if old is None else _variation(old, new)
     old_expected = None if old is None else _expected(candidate.runtime, persona.row, old)
-    differs = old is not None and old.likeliest.candidate_id != new.likeliest.candidate_id
     return Beside(
         scenario=scenario,
         champion=old,
         candidate=new,
-        differs=differs,
+        differs=old is not None and old.most != new.most,
         variation=variation,
         champion_expected=old_expected,
         candidate_expected=new.expected,
@@ -385,12 +368,16 @@ def _expected(runtime: ReleaseRuntime, row: FeatureRow, other: Played) -> float 
 
 
 def _words(old: Played | None, new: Played, variation: float | None, old_expected: float | None) -> str:
-    shown = new.likeliest.candidate_id
     if old is None or variation is None:
-        return f"It shows {shown} most often ({new.likeliest.probability:.0%})."
-    before = old.likeliest.candidate_id
-    said = f"Both show {shown} most often" if before == shown else f"{shown} most often instead of {before}"
-    said += f"; at least {variation:.0%} of decisions change" if variation >= 0.0005 else "; nothing changes"
-    if old_expected is not None and new.expected is not None and variation >= 0.0005:
+        return f"It shows {_most(new)} ({new.likeliest.probability:.0%})."
+    said = f"Both show {_most(new)}" if old.most == new.most else f"It shows {_most(new)}, the champion {_most(old)}"
+    if variation < _UNSEEN:
+        return f"{said}; no decision changes."
+    said += f"; {variation:.0%} of decisions change at least"
+    if old_expected is not None and new.expected is not None:
         said += f", worth {new.expected - old_expected:+.4f} {new.unit} a decision by its own model"
-    return said + "."
+    return f"{said}."
+
+
+def _most(played: Played) -> str:
+    return f"{played.most[0]} most often" if len(played.most) == 1 else f"{len(played.most)} candidates alike"

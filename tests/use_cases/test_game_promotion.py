@@ -42,7 +42,7 @@ def test_catalogue_is_every_set_with_every_message_and_nothing() -> None:
 
 def test_contents_name_the_products() -> None:
     first = USE_CASE.catalogue.candidates[0]
-    assert first.content == {"text": "Your first arena pass at a friend's price", "price_cents": 499}
+    assert first.content == {"text": "Your first arena pass at a friend's price", "picture": "arena_pass.svg", "price_cents": 499}
 
 
 def test_every_mode_belongs_to_one_theme() -> None:

@@ -3,7 +3,7 @@
 from contracts.clock import DAY_US
 from decisions.policies import PolicySpec
 from use_cases.definition import Gate, Learner, UseCase
-from use_cases.email_promotion import catalogue
+from use_cases.email_promotion import catalogue, scenarios
 from use_cases.email_promotion.features import CUSTOMER, CUSTOMERS, FEATURES
 
 __all__ = ["USE_CASE"]
@@ -26,4 +26,5 @@ USE_CASE = UseCase(
     # differences between people must be clear, since of a hundred purchases in the data there are always some that look personal
     gate=Gate(confidence=0.8, personalise_confidence=0.99),
     split="entity",
+    scenarios=scenarios.build(),
 )

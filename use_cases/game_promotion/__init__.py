@@ -3,7 +3,7 @@
 from contracts.clock import HOUR_US, MINUTE_US
 from decisions.policies import PolicySpec
 from use_cases.definition import Gate, Learner, UseCase
-from use_cases.game_promotion import catalogue, events, features
+from use_cases.game_promotion import catalogue, events, features, scenarios
 
 __all__ = ["USE_CASE"]
 
@@ -22,4 +22,5 @@ USE_CASE = UseCase(
     learner=Learner(rounds=120, params={"objective": "tweedie", "num_leaves": 7, "min_sum_hessian_in_leaf": 100.0}, sizes="as_earned"),
     # why: who buys is hard to foretell here (no honest feature comes above 0.6 alone)
     gate=Gate(slices=("country", "platform"), too_good=0.75),
+    scenarios=scenarios.build(),
 )

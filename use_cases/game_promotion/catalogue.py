@@ -59,7 +59,11 @@ def build() -> Catalogue:
                 "price_cents": products.price_cents,
             },
             rules=products.rules + message.rules,
-            content={"text": message.text.replace("{set}", products.name.replace("_", " ")), "price_cents": products.price_cents},
+            content={
+                "text": message.text.replace("{set}", products.name.replace("_", " ")),
+                "picture": f"{products.name}.svg",
+                "price_cents": products.price_cents,
+            },
             cooldown_us=COOLDOWN_US,
             matched={"share": f"share_{products.theme}", "matches": f"matches_{products.theme}_14d"},
         )

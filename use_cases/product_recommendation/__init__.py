@@ -3,7 +3,7 @@
 from contracts.clock import DAY_US, HOUR_US
 from decisions.policies import PolicySpec
 from use_cases.definition import Gate, Learner, UseCase
-from use_cases.product_recommendation import catalogue
+from use_cases.product_recommendation import catalogue, scenarios
 from use_cases.product_recommendation.features import FEATURES
 
 __all__ = ["USE_CASE"]
@@ -26,4 +26,5 @@ USE_CASE = UseCase(
     gate=Gate(confidence=0.8, personalise_confidence=0.95),
     reward_unit="clicks",
     reward_scale=1,
+    scenarios=scenarios.build(),
 )
