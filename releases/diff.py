@@ -67,7 +67,10 @@ class Diff:
 
 def diff(before: Bundle, after: Bundle) -> Diff:
     """Compare two releases. What a bundle's format does not have yet counts as absent."""
-    return Diff(before.release_id, after.release_id, tuple(Section(name, tuple(changes)) for name, changes in _sections(before, after)))
+    sections = [Section(name, tuple(changes)) for name, changes in _sections(before, after)]
+    if not any(section.changes for section in sections):
+        sections.append(Section("other", tuple(_single("whole digest", before.digest, after.digest))))
+    return Diff(before.release_id, after.release_id, tuple(sections))
 
 
 def _sections(before: Bundle, after: Bundle) -> Iterator[tuple[str, Sequence[Change]]]:
@@ -76,8 +79,8 @@ def _sections(before: Bundle, after: Bundle) -> Iterator[tuple[str, Sequence[Cha
     def both(name: str, *keys: str, without: Sequence[str] = ()) -> tuple[Any, Any]:
         return _inner(old, name, keys, without), _inner(new, name, keys, without)
 
-    yield "features", [*_order(old, new), *_named("feature", _features(old), _features(new), _feature_words)]
-    yield "events", _named("event", *both("schema"), _joined)
+    yield "features", [*_named("feature", _features(old), _features(new), _feature_words), *_set_of(old, new)]
+    yield "events", _named("event", *both("schema"), lambda fields: _joined(fields) or "no fields")
     yield "catalogue", _catalogue(old.catalogue, new.catalogue)
     yield "messages", _plain(*both("messages"))
     yield "policy", _plain(*both("policy"))
@@ -138,9 +141,15 @@ def _features(parts: BundleParts) -> dict[str, dict[str, Any]]:
     return {str(feature.get("name")): {key: value for key, value in feature.items() if key != "name"} for feature in found}
 
 
-def _order(before: BundleParts, after: BundleParts) -> list[Change]:
-    old, new = list(_features(before)), list(_features(after))
-    return [] if old == new or set(old) != set(new) else [Change("order of the features", ", ".join(old), ", ".join(new))]
+def _set_of(before: BundleParts, after: BundleParts) -> list[Change]:
+    """Whether the list of features as a whole has another name, or the same features another order."""
+    old, new = (list(_features(parts)) for parts in (before, after))
+    same = set(old) == set(new)
+    names = [str(_inner(parts, "features").get("name", "")) for parts in (before, after)]
+    return [
+        *_single("name of the feature set", *names),
+        *(_single("order of the features", ", ".join(old), ", ".join(new)) if same else ()),
+    ]
 
 
 def _feature_words(feature: Mapping[str, Any]) -> str:
@@ -151,13 +160,13 @@ def _feature_words(feature: Mapping[str, Any]) -> str:
     return f"{said}{window}"
 
 
-def _joined(content: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}: {value}" for name, value in _leaves(content)) or "nothing"
+def _joined(content: Any) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in _leaves(content))
 
 
 def _catalogue(before: Catalogue, after: Catalogue) -> list[Change]:
     """Candidates that came or went, then what changed, told once for all candidates with the same change."""
-    old, new = ({one.candidate_id: _candidate(one) for one in catalogue.candidates} for catalogue in (before, after))
+    old, new = ({one.candidate_id: _candidate(one) for one in listed.candidates} for listed in (before, after))
     changes = [
         Change(f"candidate {name}", _joined(old[name]) if name in old else "", _joined(new[name]) if name in new else "")
         for name in {**old, **new}
@@ -175,10 +184,10 @@ def _catalogue(before: Catalogue, after: Catalogue) -> list[Change]:
 
 def _candidate(candidate: Candidate) -> dict[str, Any]:
     said = msgspec.to_builtins(candidate)
-    said["rules"] = [f"{rule['feature']} {rule['op']} {_text('', rule['value'])}" for rule in said.get("rules", ())]
-    said["limits"] = [f"{limit['most']} in {_duration(limit['window_us'])} {limit['group']}".strip() for limit in said.get("limits", ())]
+    said["rules"] = [f"{rule.feature} {rule.op} {_text('', rule.value)}" for rule in candidate.rules]
+    said["limits"] = [f"{limit.most} of {limit.group or 'itself'} in {_duration(limit.window_us)}" for limit in candidate.limits]
     del said["candidate_id"]
-    return {key: value for key, value in said.items() if value not in ([], {}, ())}
+    return {key: value for key, value in said.items() if value not in ([], {})}
 
 
 def _some(names: Sequence[str]) -> str:
