@@ -87,12 +87,12 @@ def _sections(before: Bundle, after: Bundle) -> Iterator[tuple[str, Sequence[Cha
     yield "learner", [*_single("scorer", old.scorer_kind, new.scorer_kind), *_plain(*both("settings", "learner"))]
     yield "model", [*_plain(_model(old), _model(new)), *_golden(old, new)]
     yield "settings", _plain(*both("settings", without=("learner",)))
-    yield "data", _plain(*both("data"))
+    yield "data", [*_plain(*both("data", without=("partitions",))), *_partitions(old, new)]
     yield "code", _plain(*both("code"))
     yield "engine", _plain(*both("engine"))
     yield "figures", _plain(_figures(old), _figures(new))
     yield "gate", [*_plain(*both("gate", without=("checks", "forecast"))), *_plain(_checks(old), _checks(new))]
-    yield "card", _plain(*both("card"))
+    yield "card", _plain(*both("card", without=("inputs", "performance", "data")))
 
 
 def _model(parts: BundleParts) -> dict[str, str]:
@@ -198,6 +198,32 @@ def _some(names: Sequence[str]) -> str:
     )
 
 
+def _partitions(before: BundleParts, after: BundleParts) -> list[Change]:
+    """How many days of each table were read, and days of which both read other rows."""
+    old, new = (_days(parts) for parts in (before, after))
+    changes = [change for table in {**old, **new} for change in _single(f"{table} read", _span(old.get(table)), _span(new.get(table)))]
+    for table in old:
+        for day in old[table].keys() & new.get(table, {}).keys():
+            changes += _single(
+                f"{table} of {day}", *(f"{found[table][day][0]:,} rows, {found[table][day][1][:12]}…" for found in (old, new))
+            )
+    return sorted(changes, key=lambda change: change.what)
+
+
+def _days(parts: BundleParts) -> dict[str, dict[str, tuple[int, str]]]:
+    found: dict[str, dict[str, tuple[int, str]]] = {}
+    for part in _inner(parts, "data").get("partitions") or ():
+        if isinstance(part, Mapping):
+            days = found.setdefault(str(part.get("table")), {})
+            rows = part.get("rows")
+            days[str(part.get("day"))] = rows if isinstance(rows, int) else 0, str(part.get("digest"))
+    return found
+
+
+def _span(days: Mapping[str, tuple[int, str]] | None) -> str:
+    return f"{len(days)} days from {min(days)} to {max(days)}, {sum(rows for rows, _ in days.values()):,} rows" if days else ""
+
+
 def _figures(parts: BundleParts) -> dict[str, Any]:
     """The forecast, how much it is from, gains, slices and calibration: what people compare; not every estimator's figure."""
     metrics, gate = _inner(parts, "metrics"), _inner(parts, "gate")
@@ -232,10 +258,9 @@ def _text(key: str, value: Any) -> str:
     match value:
         case bool():
             return "yes" if value else "no"
-        case int() if key in ("valid_from_us", "valid_until_us", "as_of_us", "now_us"):
-            return f"{to_datetime(value):%Y-%m-%d %H:%M:%S} UTC"
         case int() if key.endswith("_us"):
-            return _duration(value)
+            # why: no length of time here lasts for years, and no moment lies in the first three after 1970
+            return _duration(value) if value < 1_000 * DAY_US else f"{to_datetime(value):%Y-%m-%d %H:%M:%S} UTC"
         case int():
             return str(value)
         case float():

@@ -99,7 +99,8 @@ def test_a_linear_score_is_weights_times_values_each_feature_once() -> None:
     assert found is not None
     # level is one spread above its centre; likes_gems has two terms, 0.2 · 1 and 0.3 · 1
     assert [(one.column, one.value, one.amount) for one in found.columns] == [("level", 7.0, 0.1), ("likes_gems", 1.0, 0.5)]
-    assert (found.base, found.raw, found.score, found.link) == (0.5, pytest.approx(1.1), found.raw, "identity")
+    assert (found.base, found.link) == (0.5, "identity")
+    assert found.raw == found.score == pytest.approx(1.1)
 
 
 @pytest.mark.parametrize(("kind", "files"), [("constant", {}), ("table", {"table_json": b'{"gems": 1, "coins": 2, "none": 0}'})])

@@ -136,7 +136,26 @@ def test_what_no_section_shows_is_not_called_the_same(parts: BundleParts) -> Non
     assert told(found) == {"other": [("whole digest", "a" * 64, "b" * 64)]}
 
 
-@pytest.mark.parametrize("odd", [None, [], "text", 7, {"features": None}, {"checks": None}, {"a": [{"b": [1, {"c": None}]}]}])
+def test_data_is_told_by_table_and_by_days_that_differ(parts: BundleParts) -> None:
+    def read(*days: tuple[str, int, str]) -> dict[str, Any]:
+        found = [{"table": "decisions", "day": day, "rows": rows, "digest": digest} for day, rows, digest in days]
+        return {"as_of_us": 1_767_225_600_000_000, "partitions": found}
+
+    before = replace(parts, data=read(("2026-01-01", 10, "a" * 64), ("2026-01-02", 20, "b" * 64)))
+    after = read(("2026-01-02", 25, "c" * 64), ("2026-01-03", 1_000, "d" * 64))
+    assert told(compared(before, data=after)) == {
+        "data": [
+            ("decisions of 2026-01-02", "20 rows, bbbbbbbbbbbb…", "25 rows, cccccccccccc…"),
+            ("decisions read", "2 days from 2026-01-01 to 2026-01-02, 30 rows", "2 days from 2026-01-02 to 2026-01-03, 1,025 rows"),
+        ]
+    }
+    assert told(compared(before, data={}))["data"][0] == ("as_of", "2026-01-01 00:00:00 UTC", "")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [None, [], "text", 7, {"features": None}, {"checks": None}, {"a": [{"b": [1, {"c": None}]}]}, {"partitions": [7, {"rows": None}]}],
+)
 def test_documents_of_another_shape_are_compared_all_the_same(parts: BundleParts, odd: Any) -> None:
     odds = dict.fromkeys(("features", "schema", "policy", "settings", "metrics", "gate", "data", "code"), odd)
     assert compared(parts, **odds).words and compared(replace(parts, **odds), gate={}).words

@@ -60,8 +60,9 @@ def test_a_persona_is_answered_as_somebody_with_its_history_is(shop: Shop, servi
     assert plan is not None
     person = next(name for number in range(99) if assign(plan, name := f"p-{number}").arm == CHAMPION)
     now_us = service.clock.now_us()
-    history = [(f"e-{number}", one.type, now_us - one.ago_us, dict(one.values)) for number, one in enumerate(BUYER.history)]
-    service.accept_events("shop", [EventMessage(event_id, person, *rest) for event_id, *rest in history])
+    history = enumerate(BUYER.history)
+    sent = [EventMessage(f"e-{number}", person, one.type, now_us - one.ago_us, dict(one.values)) for number, one in history]
+    service.accept_events("shop", sent)
     decision = service.decide("shop", person, BUYER.context)
     played = play(load_release(shop.layout, SHOP, release_id), SHOP, BUYER, decision.decided_at)
     assert tuple(known.value for known in played.features) == decision.features
@@ -75,7 +76,7 @@ def test_it_says_what_would_be_shown_why_and_what_would_not(shop: Shop) -> None:
     assert [(offer.candidate_id, offer.reward) for offer in played.offers] == [
         ("boost", 1.125), (NO_ACTION, 0.0), ("gems", 0.9375), ("rare", 0.0)
     ]  # fmt: skip
-    assert (played.likeliest.probability, played.likeliest.content) == (pytest.approx(0.85), {"text": "Boost!"})
+    assert played.likeliest.probability == pytest.approx(0.85) and played.likeliest.content == {"text": "Boost!"}
     assert played.expected == pytest.approx(0.85 * 1.125 + 0.05 * 0.9375) and played.excluded == ()
     assert played.why is not None and played.why.link == "identity"
     assert [(reason.name, reason.text, reason.amount) for reason in played.why.reasons] == [("spend_7d", "7,000,000", 0.875)]
@@ -115,8 +116,8 @@ def test_side_by_side_says_what_changes(shop: Shop) -> None:
     after = made(shop, parts_of(PolicySpec("epsilon_greedy", 0.4), "table", table_of(boost=2.0, gems=1.0)))
     bought, stranger = beside(before, after, BUYER, STRANGER)
     # of four candidates each has a tenth, the best 0.6 more
-    assert (bought.differs, bought.variation) == (True, pytest.approx(0.6))
-    assert (bought.champion_expected, bought.candidate_expected) == (pytest.approx(0.9), pytest.approx(1.5))
+    assert bought.differs and bought.variation == pytest.approx(0.6)
+    assert bought.champion_expected == pytest.approx(0.9) and bought.candidate_expected == pytest.approx(1.5)
     assert bought.words == (
         "It shows boost most often, the champion gems most often; 60% of decisions change at least, "
         "worth +0.6000 dollars a decision by its own model."

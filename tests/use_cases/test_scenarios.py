@@ -18,7 +18,7 @@ NOW = 1_800_000_000_000_000
 def all_played(name: str, folder: Path) -> dict[str, Played]:
     """What the first release of a use case shows its personas."""
     use_case, layout = load(name), Layout(folder)
-    release = load_release(layout, use_case, write_bundle(layout.bundles, start_parts(use_case)))
+    release = load_release(layout, use_case, write_bundle(layout.bundles, start_parts(use_case), layout.secrets))
     return {scenario.name: play(release, use_case, scenario, NOW) for scenario in use_case.scenarios}
 
 
