@@ -14,15 +14,18 @@ from prefect.context import get_run_context
 from prefect.states import Completed
 
 from contracts.clock import to_us
+from contracts.errors import BundleRefused
 from flows.drained import drain
 from flows.place import Place, open_place
 from flows.promotion import Outcome, Step, allowed, enter_shadow, take_on
-from releases.bundle import Bundle, read_bundle, write_bundle
+from releases.bundle import Bundle, BundleParts, read_bundle, write_bundle
 from releases.ledger import Act
 from releases.registry import Logged, Registry
 from releases.revision import code_revision
 from releases.stages import register, reject
+from storage.journal import Journal
 from training.dataset import TrainingSet, build
+from training.parity_gate import Parity, prove
 from training.train import Candidate, train_on
 from use_cases.definition import UseCase
 
@@ -67,6 +70,30 @@ def keep(place: Place, candidate: Candidate) -> Bundle:
     return bundle
 
 
+@task(name="Prove that it serves what was trained", cache_policy=NO_CACHE)
+def prove_parity(place: Place, bundle: Bundle, champion: str | None) -> Parity:
+    """Whether scores, features and messages are those of training, of the tables and of the champion."""
+    folder = Path(tempfile.mkdtemp(prefix="offerloop-parity-"))
+    journal = Journal(place.layout.journal, place.settings.store.map_size_bytes)
+    try:
+        found = prove(
+            bundle,
+            place.use_cases[bundle.parts.use_case],
+            _parts_of(place, champion),
+            journal=journal,
+            tables=place.tables,
+            at_us=place.clock.now_us(),
+            folder=folder,
+            memory=place.settings.store.duckdb_memory,
+        )
+    finally:
+        journal.close()
+        shutil.rmtree(folder, ignore_errors=True)
+    for check in found.checks:
+        print(check.reason, *found.differing.get(check.name, ()), sep="\n")
+    return found
+
+
 @task(name="Register in MLflow", retries=4, retry_delay_seconds=[1, 3, 10, 30], cache_policy=NO_CACHE)
 def enter_registry(place: Place, bundle: Bundle, accepted: bool, flow_run: str) -> Logged:
     """The release as a run and, if it may go on, a model version."""
@@ -74,12 +101,13 @@ def enter_registry(place: Place, bundle: Bundle, accepted: bool, flow_run: str) 
 
 
 @task(name="Refuse it", cache_policy=NO_CACHE)
-def refuse(place: Place, bundle: Bundle, candidate: Candidate) -> Outcome:
-    """Note why the candidate goes no further."""
-    failed = [check.reason for check in candidate.verdict.checks if check.needed and not check.passed]
+def refuse(place: Place, bundle: Bundle, candidate: Candidate, parity: Parity) -> Outcome:
+    """Note why the candidate goes no further, with the rows and fields that differ."""
+    failed = "; ".join(check.reason for check in (*candidate.verdict.checks, *parity.checks) if check.needed and not check.passed)
     with place.ledger() as ledger:
-        reject(ledger, candidate.parts.use_case, bundle.release_id, Act(ACTOR, place.clock.now_us(), "; ".join(failed)))
-    return Outcome("refused", "; ".join(failed))
+        act = Act(ACTOR, place.clock.now_us(), failed, details={"differing": dict(parity.differing)} if parity.differing else {})
+        reject(ledger, candidate.parts.use_case, bundle.release_id, act)
+    return Outcome("refused", failed)
 
 
 @task(name="Run it in the shadow", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE)
@@ -130,7 +158,8 @@ def train(use_case: str, promote: Step = "champion", challenger_share: float = 0
     training_set = build_set(place, place.use_cases[use_case], as_of_us)
     candidate = judge(place, training_set, plan.champion.release_id if plan else None)
     bundle = keep(place, candidate)
-    accepted = candidate.verdict.accepted
+    parity = prove_parity(place, bundle, plan.champion.release_id if plan else None)
+    accepted = candidate.verdict.accepted and parity.holds
     logged = enter_registry(place, bundle, accepted, _run_id())
     if plan is not None and bundle.release_id in [arm.release_id for arm in plan.arms]:
         outcome = Outcome("unchanged", "the same release answers already")
@@ -139,8 +168,8 @@ def train(use_case: str, promote: Step = "champion", challenger_share: float = 0
         outcome = release(place, use_case, bundle, candidate, promote, challenger_share)
         follow(place, use_case)
     else:
-        outcome = refuse(place, bundle, candidate)
-    _show(place.use_cases[use_case], bundle, candidate, logged, outcome)
+        outcome = refuse(place, bundle, candidate, parity)
+    _show(place.use_cases[use_case], bundle, candidate, parity, logged, outcome)
     return Completed(message=f"{bundle.release_id}: {outcome.stage}", data={"release_id": bundle.release_id, "stage": outcome.stage})
 
 
@@ -153,6 +182,15 @@ def _as_of(place: Place) -> int:
     return clock.origin_us + (to_us(began) - clock.started_us) * clock.scale
 
 
+def _parts_of(place: Place, release_id: str | None) -> BundleParts | None:
+    """What a release is made of; None where it cannot be read, such as one that other code made."""
+    try:
+        return read_bundle(place.layout.bundles, release_id).parts if release_id else None
+    except BundleRefused as error:
+        print(error)
+        return None
+
+
 def _run() -> Any:
     return get_run_context().flow_run  # type: ignore[union-attr]  # why: within a flow it is the flow's
 
@@ -161,7 +199,7 @@ def _run_id() -> str:
     return str(_run().id)
 
 
-def _show(use_case: UseCase, bundle: Bundle, candidate: Candidate, logged: Logged, outcome: Outcome) -> None:
+def _show(use_case: UseCase, bundle: Bundle, candidate: Candidate, parity: Parity, logged: Logged, outcome: Outcome) -> None:
     verdict = candidate.verdict
     key = f"train-{use_case.name.replace('_', '-')}"
     marks = {True: "passed", False: "failed"}
@@ -177,7 +215,7 @@ def _show(use_case: UseCase, bundle: Bundle, candidate: Candidate, logged: Logge
     ]
     lines += [
         f"| {check.name} | {marks[check.passed] if check.needed else '(' + marks[check.passed] + ')'} | {check.reason} |"
-        for check in verdict.checks
+        for check in (*verdict.checks, *parity.checks)
     ]
     create_markdown_artifact("\n".join(lines), key=key, description=f"The gate's verdict on {bundle.release_id}")
     table = [

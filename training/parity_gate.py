@@ -1,0 +1,214 @@
+"""The parity gate: will a release serve what was trained? Its scorer, the features it will read online, the messages clients know.
+
+Each check says which rows or fields differ; one that differs stops the release before anybody sees it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from contracts.errors import BundleRefused, DataRefused
+from contracts.tables import EVENTS
+from decisions.decide import ReleaseRuntime
+from features import point_in_time
+from features.coverage import Coverage, read_coverage
+from features.definitions import FeatureSet
+from features.online import OnlineFeatures, retention
+from features.skew import compare
+from features.state import head
+from releases.bundle import Bundle, BundleParts
+from releases.messages import broken
+from storage.journal import Journal
+from storage.tables import Tables, polars_schema
+from training.gate import Check
+from training.served_model import runtime_of_bundle
+from use_cases.definition import UseCase
+
+ENTITIES = 300
+"""Entities whose features are compared, at most: half of them those that something happened to last, half spread over the others."""
+
+EXAMPLES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """What was proven of a release.
+
+    Attributes:
+        checks: `scores`, `features` and `messages`, each with its reason.
+        differing: by the check's name the first rows or fields that differ, in words.
+    """
+
+    checks: tuple[Check, ...]
+    differing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def holds(self) -> bool:
+        """Whether the release may go on."""
+        return all(check.passed for check in self.checks)
+
+
+def prove(
+    bundle: Bundle,
+    use_case: UseCase,
+    champion: BundleParts | None,
+    *,
+    journal: Journal,
+    tables: Tables,
+    at_us: int,
+    folder: Path,
+    memory: str = "2GB",
+) -> Parity:
+    """Prove that a release will serve what was trained.
+
+    Args:
+        bundle: as read back from disk.
+        use_case: whose.
+        champion: whose messages clients know; None where there is none, or none that can be read.
+        journal: with the online states.
+        tables: drained.
+        at_us: the moment as of which features are compared.
+        folder: for files in between.
+        memory: of the feature engine.
+    """
+    found: list[tuple[Check, tuple[str, ...]]] = []
+    try:
+        feature_set, runtime = runtime_of_bundle(bundle)
+    except BundleRefused as error:
+        return Parity((Check("scores", False, error.reason),))
+    found.append(_scores(bundle, runtime))
+    found.append(_features(feature_set, runtime, use_case, journal, tables, at_us, folder, memory))
+    found.append(_messages(bundle, champion))
+    return Parity(tuple(check for check, _ in found), {check.name: said for check, said in found if said})
+
+
+def _scores(bundle: Bundle, runtime: ReleaseRuntime) -> tuple[Check, tuple[str, ...]]:
+    golden = bundle.parts.golden
+    differing = tuple(_other_scores(golden, runtime))
+    reason = f"the scorer that serves gives {golden.height - len(differing)} of {golden.height} golden decisions the scores of training"
+    return Check("scores", not differing, reason), differing[:EXAMPLES]
+
+
+def _other_scores(golden: pl.DataFrame, runtime: ReleaseRuntime) -> Iterator[str]:
+    for number, row in enumerate(golden.iter_rows(named=True)):
+        if len(row["features"]) != runtime.feature_count:
+            yield f"golden decision {number} has {len(row['features'])} features, not {runtime.feature_count}"
+            continue
+        positions = np.array([runtime.catalogue.index[name] for name in row["candidate_ids"]], dtype=np.int64)
+        trained = np.array(row["scores"])
+        scores = runtime.scorer.scores(np.array(row["features"]), positions)
+        if scores.tobytes() != trained.tobytes():
+            place = int(np.flatnonzero(scores.view(np.int64) != trained.view(np.int64))[0])
+            served, known = scores.tolist()[place], row["scores"][place]
+            yield f"golden decision {number}: {row['candidate_ids'][place]} is scored {served!r}, in training {known!r}"
+        elif runtime.policy.probabilities(scores, positions).tobytes() != np.array(row["p_in_arm"]).tobytes():
+            yield f"golden decision {number} gets other probabilities than in training"
+
+
+def _messages(bundle: Bundle, champion: BundleParts | None) -> tuple[Check, tuple[str, ...]]:
+    if champion is None:
+        return Check("messages", True, "there is no champion whose messages clients could know"), ()
+    differing = tuple(broken(champion.messages, bundle.parts.messages))
+    said = "; ".join(differing) or "clients may send and read what they may with the champion"
+    return Check("messages", not differing, said), differing
+
+
+def _features(
+    feature_set: FeatureSet,
+    runtime: ReleaseRuntime,
+    use_case: UseCase,
+    journal: Journal,
+    tables: Tables,
+    at_us: int,
+    folder: Path,
+    memory: str,
+) -> tuple[Check, tuple[str, ...]]:
+    needed = retention([feature_set], [runtime.catalogue])
+    names = _sample(tables, use_case)
+    with journal.read() as read:
+        coverage = read_coverage(read, use_case.name)
+        states = dict(zip(names, read.get_states(use_case.name, list(names)), strict=True))
+    short = _short(coverage, needed)
+    reach = _earliest(tables, use_case, names, short)
+    online = OnlineFeatures(use_case.schema, coverage.kept)
+    rows: list[dict[str, object]] = []
+    damaged: list[str] = []
+    newer = early = 0
+    for name, state in states.items():
+        if state is None:
+            newer += 1
+            continue
+        try:
+            _, _, seq, ingested_us = head(state)
+            if seq != names[name]:
+                newer += 1
+            elif any(reach.get((name, type_name), at_us) <= ingested_us - held for type_name, held in short.items()):
+                early += 1
+            else:
+                row = online.read(state, feature_set, at_us, {})
+                values = dict(zip(feature_set.names, row.values.tolist(), strict=True))
+                rows.append({"row_id": name, "seq": seq, "missing": sorted(row.missing), **values})
+        except DataRefused as error:
+            damaged.append(f"{name}: {error}")
+    differing = (*damaged, *(_compared(rows, feature_set, use_case, tables, at_us, folder, memory) if rows else ()))
+    told = f"features of {len(rows)} entities, online and from the tables as of one moment: {len(differing)} differences"
+    told += f"; {newer} whose states and tables are not equally new were not counted" if newer else ""
+    told += f"; {early} whose states do not reach back far enough yet were not counted" if early else ""
+    return Check("features", not differing, told), differing[:EXAMPLES]
+
+
+def _compared(
+    rows: Sequence[Mapping[str, object]], feature_set: FeatureSet, use_case: UseCase, tables: Tables, at_us: int, folder: Path, memory: str
+) -> tuple[str, ...]:
+    served = pl.DataFrame(rows, infer_schema_length=None)
+    folder.mkdir(parents=True, exist_ok=True)
+    spine, out = folder / "parity-spine.parquet", folder / "parity-features.parquet"
+    try:
+        served.select("row_id", entity_id="row_id", moment=pl.lit(at_us, pl.Int64), seen_seq="seq").write_parquet(spine)
+        point_in_time.compute(tables.files(use_case.name, EVENTS), spine, feature_set, use_case.schema, out, memory)
+        computed = pl.read_parquet(out)
+    finally:
+        spine.unlink(missing_ok=True)
+        out.unlink(missing_ok=True)
+    report = compare(served, computed, feature_set, examples=len(rows))
+    found = [f"{one.row_id}: {one.feature} is {one.logged!r} online, {one.recomputed!r} from the tables" for one in report.examples]
+    lists = served.select("row_id", "missing").join(computed.select("row_id", other="missing"), on="row_id").sort("row_id")
+    return (
+        *found,
+        *(
+            f"{name}: missing are {', '.join(own) or 'none'} online, {', '.join(sorted(other)) or 'none'} from the tables"
+            for name, own, other in lists.iter_rows()
+            if own != sorted(other)
+        ),
+    )
+
+
+def _sample(tables: Tables, use_case: UseCase) -> dict[str, int]:
+    """Entities with the newest `seq` of theirs that the tables hold."""
+    files = tables.files(use_case.name, EVENTS)
+    if not files:
+        return {}
+    events = pl.scan_parquet(files, schema=polars_schema(EVENTS, use_case.schema), missing_columns="insert")
+    newest = events.group_by("entity_id").agg(pl.col("seq").max(), pl.col("ingested_time").max()).collect()
+    ordered = newest.sort("ingested_time", "entity_id", descending=[True, False])
+    late, others = ordered.head(ENTITIES // 2), ordered.slice(ENTITIES // 2).sort("entity_id")
+    spread = others.gather_every(max(1, -(-others.height // (ENTITIES - ENTITIES // 2))))
+    return dict(pl.concat([late, spread]).select("entity_id", "seq").iter_rows())
+
+
+def _short(coverage: Coverage, needed: Mapping[str, int]) -> dict[str, int]:
+    """The types of which the states hold less than is needed, and how much they hold, in microseconds."""
+    return {name: coverage.covered.get(name, 0) for name, length in needed.items() if length > coverage.covered.get(name, 0)}
+
+
+def _earliest(tables: Tables, use_case: UseCase, names: Mapping[str, int], types: Mapping[str, int]) -> dict[tuple[str, str], int]:
+    """When the first event of each of these types happened to each entity."""
+    if not types or not names:
+        return {}
+    events = pl.scan_parquet(tables.files(use_case.name, EVENTS), schema=polars_schema(EVENTS, use_case.schema), missing_columns="insert")
+    own = events.filter(pl.col("type").is_in(list(types)) & pl.col("entity_id").is_in(list(names)))
+    first = own.group_by("entity_id", "type").agg(pl.col("event_time").min()).collect()
+    return {(name, type_name): int(at) for name, type_name, at in first.iter_rows()}
