@@ -13,6 +13,7 @@ from bench.swap import ACTOR, mixed_answers, prepare, seconds_until_all, write
 from contracts.errors import BundleRefused, NotFound
 from contracts.traffic import CHAMPION, Arm
 from releases.ledger import Act
+from releases.signing import SIGNATURE_FILE
 from releases.stages import register
 from serving.operations import promote, roll_back
 
@@ -106,6 +107,12 @@ def _unknown(running: Served, use_case: str, release_id: str) -> str:
     return release_id
 
 
+def _unsigned(running: Served, use_case: str, release_id: str) -> str:
+    prepare(running, use_case, release_id)
+    (running.desk.layout.bundles / release_id / SIGNATURE_FILE).unlink()
+    return release_id
+
+
 BAD: dict[str, Callable[[Served, str, str], str]] = {
     "a bit flipped in the model": _flipped,
     "golden decisions cut in half": _cut,
@@ -113,6 +120,7 @@ BAD: dict[str, Callable[[Served, str, str], str]] = {
     "a file gone": _without_file,
     "another digest in the ledger": _other_digest,
     "never registered": _unknown,
+    "not signed": _unsigned,
 }
 """Ways in which a release is bad; each makes a good one so, and gives its id."""
 

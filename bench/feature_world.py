@@ -1,11 +1,9 @@
 """What the online measurements are about: a game's events, twenty features of them, and a release that reads these."""
 
+from dataclasses import replace
 from typing import Literal
 
-import lightgbm
-import msgspec
 import numpy as np
-import polars as pl
 
 from contracts.catalogue import NO_ACTION, Candidate, Catalogue
 from contracts.clock import HOUR_US
@@ -14,8 +12,8 @@ from contracts.records import Event, FieldValue
 from decisions.policies import PolicySpec
 from features.definitions import Aggregate, AggregateKind, Feature, FeatureSet, Where, Window
 from releases.bundle import BundleParts
-from releases.golden import GOLDEN_SCHEMA
 from serving.messages import EventMessage
+from training.train import start_parts
 from use_cases.definition import UseCase
 
 MODES = ("puzzle", "race", "duel", "quest", "arena", "farm")
@@ -72,29 +70,7 @@ USE_CASE = UseCase(
 
 def bundle_of(feature_set: FeatureSet) -> BundleParts:
     """A release that reads a feature set and draws at random."""
-    candidates = list(CATALOGUE.index)
-    golden = {
-        "features": [0.0] * len(feature_set.names),
-        "candidate_ids": candidates,
-        "scores": [0.0] * len(candidates),
-        "p_in_arm": [1.0 / len(candidates)] * len(candidates),
-    }
-    return BundleParts(
-        use_case=USE_CASE.name,
-        scorer_kind="constant",
-        scorer_files={},
-        features=msgspec.json.decode(feature_set.to_json()),
-        schema={},
-        catalogue=CATALOGUE,
-        policy=msgspec.to_builtins(USE_CASE.start_policy),
-        settings={},
-        metrics={},
-        gate={},
-        data={},
-        code={},
-        golden=pl.DataFrame([golden], schema=dict(GOLDEN_SCHEMA)),
-        engine={"lightgbm": lightgbm.__version__},
-    )
+    return start_parts(replace(USE_CASE, feature_set=feature_set))
 
 
 def fields(random: np.random.Generator, kind: str) -> dict[str, FieldValue]:

@@ -9,14 +9,14 @@ import numpy as np
 from contracts.catalogue import Catalogue
 from contracts.errors import OfferloopError
 from decisions.matrix import ModelColumns, paired_rows
-from decisions.scorer import MODEL_FILE
 from features.definitions import FeatureSet
 from releases.bundle import BundleParts
+from training.fit import Boosted, predict
 from training.golden import golden_decisions
 from training.train import runtime_of, start_parts
 from use_cases.definition import UseCase
 
-ROWS = 4_000
+ROWS, GOLDEN = 4_000, 16
 EDITION = "edition"
 """The key of a candidate's content by which an answer shows whose catalogue it comes from."""
 
@@ -42,15 +42,15 @@ def made(use_case: UseCase, number: int, *, trees: int = 200, leaves: int = 31) 
     data = lightgbm.Dataset(paired_rows(features, columns, places), random.exponential(1.0, ROWS), feature_name=list(columns.names))
     booster = lightgbm.train({"num_leaves": leaves, "verbosity": -1, "num_threads": 1, "seed": number}, data, trees)
     policy = own.learned_policy.trained(rows=ROWS, candidates=len(catalogue.candidates), scale=1.0)
-    files = {MODEL_FILE: booster.model_to_string().encode()}
-    able = np.ones((16, len(catalogue.candidates)), dtype=np.bool_)
-    golden = golden_decisions(runtime_of(own, "lightgbm", files, policy), features[:16], able)
+    model = Boosted(booster, columns)
+    able = np.ones((GOLDEN, len(catalogue.candidates)), dtype=np.bool_)
+    scores = predict(model, features[:GOLDEN], able)
     return replace(
         start_parts(own, {"revision": f"made {number}"}),
-        scorer_kind="lightgbm",
-        scorer_files=files,
+        scorer_kind=model.kind,
+        scorer_files=model.files,
         policy=msgspec.to_builtins(policy),
-        golden=golden,
+        golden=golden_decisions(catalogue, policy, features[:GOLDEN], able, scores),
     )
 
 

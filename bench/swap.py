@@ -68,7 +68,8 @@ def measure(options: Sequence[str]) -> Measurement:
 
 def write(running: Served, use_case: str, number: int) -> str:
     """Write a made release; its id."""
-    return write_bundle(running.desk.layout.bundles, made(running.desk.use_cases[use_case], number))
+    layout = running.desk.layout
+    return write_bundle(layout.bundles, made(running.desk.use_cases[use_case], number), layout.secrets)
 
 
 def prepare(running: Served, use_case: str, release_id: str) -> str:

@@ -91,10 +91,11 @@ def load_release(layout: Layout, use_case: UseCase, release_id: str, digest: str
         digest: the whole digest that the ledger has of it.
 
     Raises:
-        BundleRefused: it is damaged, another one than the ledger knows, of another use case, or decides otherwise.
+        BundleRefused: it is damaged, not signed by whom this installation trusts, another one than the ledger knows, of another use case,
+            or decides otherwise.
         NeedsOtherCode: it does not fit the code that runs here.
     """
-    bundle = read_bundle(layout.bundles, release_id)
+    bundle = read_bundle(layout.bundles, release_id, layout.secrets)
     if digest is not None and bundle.digest != digest:
         raise BundleRefused(release_id, f"its digest is {bundle.digest}, the ledger's is {digest}")
     if bundle.parts.use_case != use_case.name:
@@ -312,8 +313,16 @@ class Watcher:
             self._online[name] = OnlineFeatures(use_case.schema, kept, ready=ready)
 
 
+class _Settings(msgspec.Struct, frozen=True):
+    """Those of a release's settings that it answers by."""
+
+    baseline: str
+    ttl_us: int
+
+
 def _compile(bundle: Bundle, use_case: UseCase) -> Release:
     parts = bundle.parts
+    settings = msgspec.convert(parts.settings, _Settings)
     feature_set = FeatureSet.from_json(msgspec.json.encode(parts.features))
     feature_set.check(use_case.schema)
     runtime = build_runtime(
@@ -323,7 +332,7 @@ def _compile(bundle: Bundle, use_case: UseCase) -> Release:
         policy=msgspec.convert(parts.policy, PolicySpec),
         scorer_kind=parts.scorer_kind,
         files=parts.scorer_files,
-        baseline=use_case.baseline,
-        ttl_us=use_case.ttl_us,
+        baseline=settings.baseline,
+        ttl_us=settings.ttl_us,
     )
     return Release(bundle, runtime, feature_set)

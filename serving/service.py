@@ -127,7 +127,7 @@ class DecisionService:
             NotFound, NotReady, InvalidInput, StaleFeatures, Conflict, StoreUnavailable: as `decide`; the last two by the future, too.
         """
         asked_s = perf_counter()
-        live = self._serving(use_case)
+        live = self.live(use_case)
         if context:
             check_context(context)
         request = DecisionRequest(decision_id or f"d-{secrets.token_hex(12)}", use_case, entity_id, context)
@@ -240,6 +240,19 @@ class DecisionService:
             expires_at=decision.expires_at,
         )
 
+    def live(self, use_case: str) -> Live:
+        """What serves a use case on this replica.
+
+        Raises:
+            NotFound: no such use case.
+            NotReady: it serves no release yet.
+        """
+        live = self._watcher.live(use_case)
+        if live is None:
+            self._known(use_case)
+            raise NotReady(f"use case `{use_case}`", "it has no release that can serve yet")
+        return live
+
     def ready(self) -> bool:
         """Whether every use case serves a release."""
         return all(self._watcher.live(name) is not None for name in self.use_cases)
@@ -321,13 +334,6 @@ class DecisionService:
             while len(self._contents) > _CONTENTS_KEPT:
                 self._contents.popitem(last=False)
         return self._contents[key]
-
-    def _serving(self, use_case: str) -> Live:
-        live = self._watcher.live(use_case)
-        if live is None:
-            self._known(use_case)
-            raise NotReady(f"use case `{use_case}`", "it has no release that can serve yet")
-        return live
 
     def _known(self, use_case: str) -> UseCase:
         found = self.use_cases.get(use_case)

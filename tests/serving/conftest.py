@@ -27,6 +27,7 @@ from serving.app import App
 from serving.catching_up import WAITING
 from serving.hooks import Hooks
 from serving.keys import owner_key
+from serving.operations import Desk
 from serving.service import DecisionService
 from storage.layout import Layout
 from use_cases.definition import UseCase
@@ -68,12 +69,16 @@ AT = 1_700_000_000_000_000
 
 
 def parts_of(
-    policy: PolicySpec, kind: str = "constant", files: dict[str, bytes] | None = None, features: FeatureSet = FEATURES
+    policy: PolicySpec,
+    kind: str = "constant",
+    files: dict[str, bytes] | None = None,
+    features: FeatureSet = FEATURES,
+    catalogue: Catalogue = CATALOGUE,
 ) -> BundleParts:
     """Everything of a release of the shop, with the golden decisions that its scorer makes here."""
     runtime = build_runtime(
         "r-draft",
-        catalogue=CATALOGUE,
+        catalogue=catalogue,
         features=features,
         policy=policy,
         scorer_kind=kind,
@@ -96,9 +101,9 @@ def parts_of(
         scorer_files=files or {},
         features=msgspec.json.decode(features.to_json()),
         schema={},
-        catalogue=CATALOGUE,
+        catalogue=catalogue,
         policy=msgspec.to_builtins(policy),
-        settings={},
+        settings={"baseline": SHOP.baseline, "ttl_us": SHOP.ttl_us},
         metrics={},
         gate={},
         data={},
@@ -181,6 +186,12 @@ def service(shop: Shop) -> Iterator[DecisionService]:
     shop.begin(made)
     with made:
         yield made
+
+
+@pytest.fixture
+def desk(shop: Shop, service: DecisionService) -> Desk:
+    """The installation for its operator."""
+    return Desk(shop.layout, service.ledger, {"shop": SHOP}, service.clock)
 
 
 @pytest.fixture
