@@ -1,13 +1,36 @@
 """`offerloop releases`."""
 
+from dataclasses import dataclass
+
 import click
 
-from cli.here import layout_of, ledger_of, settings_of
+from cli.here import desk_of, settings_of
 from cli.output import json_option, moment, print_json, print_table
 from contracts.errors import BundleRefused
+from contracts.traffic import TrafficPlan
 from releases.bundle import read_bundle
 from releases.ledger import ReleaseRow
+from releases.sign_off import approval_at
+from serving.operations import Desk, approval_of
 from storage.layout import Layout
+
+_SHORT = 12
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A release as the list tells of it: `share` is of all entities now; `scorer` and `forecast` are its bundle's."""
+
+    release_id: str
+    use_case: str
+    stage: str
+    share: float
+    scorer: str
+    forecast: str
+    sign_off: str
+    digest: str
+    registered_at: int
+    changed_at: int
 
 
 @click.command()
@@ -15,20 +38,51 @@ from storage.layout import Layout
 @json_option
 @click.pass_context
 def releases(context: click.Context, use_case: str | None, as_json: bool) -> int:
-    """List the releases of a use case, or of all: kind, stage, since when, and what the gate foresaw of them."""
+    """List the releases of a use case, or of all: stage, share, what the gate foresaw of each, and who signed it off."""
     settings = settings_of(context)
-    layout = layout_of(settings)
-    with ledger_of(settings) as ledger:
-        found = [row for name in ([use_case] if use_case else settings.use_cases) for row in ledger.releases(name)]
+    with desk_of(settings) as desk:
+        found = [_listed(desk, row) for name in ([use_case] if use_case else settings.use_cases) for row in desk.ledger.releases(name)]
     if as_json:
         print_json(found)
         return 0
-    columns = ("use case", "release", "stage", "scorer", "forecast a decision", "registered (UTC)", "there since (UTC)")
+    columns = ("use case", "release", "stage", "share now#", "scorer", "forecast a decision", "sign-off", "there since (UTC)", "digest")
     rows = [
-        (row.use_case, row.release_id, row.stage, *_said(layout, row), moment(row.registered_at), moment(row.changed_at)) for row in found
+        (
+            one.use_case,
+            one.release_id,
+            one.stage,
+            f"{one.share:.1%}" if one.share else "",
+            one.scorer,
+            one.forecast,
+            one.sign_off,
+            moment(one.changed_at),
+            one.digest[:_SHORT],
+        )
+        for one in found
     ]
     print_table("Releases", columns, rows)
     return 0
+
+
+def _listed(desk: Desk, row: ReleaseRow) -> _Listed:
+    scorer, forecast = _said(desk.layout, row)
+    return _Listed(
+        release_id=row.release_id,
+        use_case=row.use_case,
+        stage=row.stage,
+        share=_share(desk.ledger.plan(row.use_case), row.release_id),
+        scorer=scorer,
+        forecast=forecast,
+        sign_off=_sign_off(desk, row),
+        digest=row.digest,
+        registered_at=row.registered_at,
+        changed_at=row.changed_at,
+    )
+
+
+def _share(plan: TrafficPlan | None, release_id: str) -> float:
+    arms = plan.arms if plan else ()
+    return sum((1.0 - plan.control_share) * arm.share for arm in arms if arm.release_id == release_id) if plan else 0.0
 
 
 def _said(layout: Layout, row: ReleaseRow) -> tuple[str, str]:
@@ -41,3 +95,13 @@ def _said(layout: Layout, row: ReleaseRow) -> tuple[str, str]:
         return parts.scorer_kind, ""
     unit = parts.settings.get("reward_unit", "")
     return parts.scorer_kind, f"{forecast['value']:.4f} [{forecast['low']:.4f}, {forecast['high']:.4f}] {unit}"
+
+
+def _sign_off(desk: Desk, row: ReleaseRow) -> str:
+    """By whom, or that it waits, or why the approval no longer counts; what went live or ended keeps the approval it had."""
+    approvers = desk.use_cases[row.use_case].approvers if row.use_case in desk.use_cases else ()
+    over = row.stage in ("champion", "retired", "refused")
+    approval = approval_at(desk.ledger, row.release_id) if over or not approvers else approval_of(desk, row.use_case, row.release_id)
+    if approval is None:
+        return f"waits for {' or '.join(approvers)}" if approvers and not over else ""
+    return f"void: {approval.void}" if approval.void else f"{approval.actor}, {moment(approval.at)}"

@@ -1,0 +1,117 @@
+"""`offerloop scenarios`."""
+
+from collections.abc import Sequence
+
+import click
+
+from cli.here import desk_of, settings_of
+from cli.output import console, json_option, print_json, print_table
+from cli.shortened import whole_id
+from contracts.errors import NotFound, StepRefused
+from contracts.traffic import TrafficPlan
+from serving.live import Release, load_release
+from serving.operations import Desk, subject
+from serving.scenarios import Beside, Offer, Played, Why, side_by_side
+
+_LIKELY = 5
+
+
+@click.command()
+@click.argument("use_case")
+@click.argument("release", required=False)
+@click.option("--scenario", help="Only this one, with all that can be said of it.")
+@json_option
+@click.pass_context
+def scenarios(context: click.Context, use_case: str, release: str | None, scenario: str | None, as_json: bool) -> int:
+    """Show what a release would show the personas of a use case, beside what the champion does; by default the one that comes next.
+
+    What comes next is the canary, else the release in the shadow, else there is only the champion to look at.
+    """
+    with desk_of(settings_of(context)) as desk:
+        plan = desk.ledger.plan(desk.use_case(use_case).name)
+        if plan is None:
+            raise StepRefused(release or "-", "be looked at", f"{use_case} has no champion yet")
+        release_id = whole_id(desk.ledger, release, [use_case]) if release else _next(plan)
+        looked_at = subject(desk, use_case, release_id).digest
+        candidate = _load(desk, use_case, release_id)
+        champion = None if plan.champion.release_id == release_id else _load(desk, use_case, plan.champion.release_id)
+        found = side_by_side(champion, candidate, desk.use_case(use_case), desk.clock.now_us(), plan.withheld)
+    if scenario is not None:
+        known = tuple(one.scenario.name for one in found)
+        if scenario not in known:
+            raise NotFound("scenario", scenario, known)
+        found = tuple(one for one in found if one.scenario.name == scenario)
+    if as_json:
+        print_json({"use_case": use_case, "release": release_id, "subject": looked_at, "plan_version": plan.version, "scenarios": found})
+        return 0
+    _say(use_case, release_id, plan, found, whole=scenario is not None)
+    console().print(f"What you look at: {looked_at} (`offerloop approve … --subject` binds an approval to it)", soft_wrap=True)
+    return 0
+
+
+def _next(plan: TrafficPlan) -> str:
+    beside = [arm.release_id for arm in plan.arms[1:]]
+    return beside[0] if beside else plan.shadow or plan.champion.release_id
+
+
+def _load(desk: Desk, use_case: str, release_id: str) -> Release:
+    return load_release(desk.layout, desk.use_case(use_case), release_id, desk.ledger.release(release_id).digest)
+
+
+def _say(use_case: str, release_id: str, plan: TrafficPlan, found: Sequence[Beside], *, whole: bool) -> None:
+    champion = plan.champion.release_id
+    columns = ("persona", "what changes", f"champion {champion}", release_id) if champion != release_id else ("persona", release_id)
+    rows = [(f"{one.scenario.title} ({one.scenario.name})", *_compared(one)) for one in found]
+    print_table(f"{use_case}, by personas", columns, rows)
+    for one in found if whole else ():
+        _say_whole(one)
+    if not found:
+        console().print("The use case has no scenarios; docs/sign-off.md says how to write them.")
+
+
+def _compared(one: Beside) -> tuple[str, ...]:
+    return (_shows(one.candidate),) if one.champion is None else (one.words, _shows(one.champion), _shows(one.candidate))
+
+
+def _shows(played: Played) -> str:
+    if len(played.most) > 1:
+        return f"{len(played.most)} candidates alike, {played.likeliest.probability:.1%} each"
+    text = str(played.likeliest.content.get("text", played.likeliest.content.get("subject", "")))
+    return "\n".join(filter(None, (_offered(played.likeliest, played.unit), text)))
+
+
+def _offered(offer: Offer, unit: str) -> str:
+    reward = "" if offer.reward is None else f", expects {offer.reward:.4f} {unit}"
+    return f"{offer.candidate_id} {offer.probability:.1%}{reward}"
+
+
+def _say_whole(one: Beside) -> None:
+    if one.scenario.description:
+        console().print(one.scenario.description, soft_wrap=True)
+    for name, played in (("champion", one.champion), ("candidate", one.candidate)):
+        if played is None:
+            continue
+        likely = [_offered(offer, played.unit) for offer in played.offers[:_LIKELY]]
+        print_table(f"{name} {played.release_id}: the likeliest", ("may be shown",), [(text,) for text in likely])
+        if played.why is not None:
+            _say_why(played.why, played.likeliest)
+        else:
+            console().print(played.why_not)
+        rows = [(known.name, f"{known.text} {known.unit}".strip(), "missing" if known.missing else known.age) for known in played.features]
+        print_table("Features", ("feature", "value#", "age#"), rows)
+        if played.excluded:
+            print_table(
+                "Not eligible", ("candidate", "because"), [(each.candidate_id, "; ".join(each.reasons)) for each in played.excluded]
+            )
+
+
+def _say_why(why: Why, offer: Offer) -> None:
+    factors = [("base", "", f"{why.base:+.4f}", "")]
+    factors += [
+        (reason.name, reason.text, f"{reason.amount:+.4f}", "" if reason.factor is None else f"× {reason.factor:.3f}")
+        for reason in why.reasons
+    ]
+    if why.others:
+        factors.append((f"{why.others} others", "", f"{why.rest:+.4f}", ""))
+    print_table(f"Why {offer.candidate_id} scores {why.score:.4f}", ("column", "value", "adds#", "which is#"), factors)
+    console().print(why.words, soft_wrap=True)
