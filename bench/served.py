@@ -108,7 +108,7 @@ def served(use_case: str, replicas: int) -> Iterator[Served]:
             ledger = Ledger(layout.ledger)
             try:
                 clock = open_installation(layout, settings.clock).clock
-                yield Served(settings, Desk(layout, ledger, load_all(settings.use_cases), clock), owner_key(layout))
+                yield Served(settings, Desk(layout, ledger, load_all(settings.use_cases, settings.approvers), clock), owner_key(layout))
             finally:
                 ledger.close()
         finally:

@@ -68,7 +68,7 @@ def desk_of(settings: Settings) -> "Iterator[Desk]":
     from use_cases.definition import load_all
 
     with ledger_of(settings) as ledger:
-        yield Desk(layout_of(settings), ledger, load_all(settings.use_cases), clock_of(settings))
+        yield Desk(layout_of(settings), ledger, load_all(settings.use_cases, settings.approvers), clock_of(settings))
 
 
 @contextmanager

@@ -65,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         image: the container image that this runs from, where it does; releases note it, so that one can go back to their code.
         host: the address everything listens on.
         use_cases: the ones that run, each a folder of `use_cases/`.
+        approvers: by use case, who may sign its releases off here, in place of those whom the use case names.
         feature_engine: what computes features in bulk; Spark on `spark_master`, where one machine is too small.
         attribute_sources: where each named attribute source is: a SQLite or `*.parquet` file, or a `postgresql://` URL without password.
     """
@@ -78,6 +79,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clock: ClockSettings = ClockSettings()
     store: Store = Store()
     attribute_sources: Mapping[str, str] = {}
+    approvers: Mapping[str, tuple[str, ...]] = {}
     feature_engine: Literal["duckdb", "spark"] = "duckdb"
     spark_master: str = "local[2]"
 
@@ -108,8 +110,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _put(values: dict[str, Any], path: list[str], raw: str) -> None:
+    listed = path[0] in ("use_cases", "approvers")
     for key in path[:-1]:
         values = values.setdefault(key, {})
         if not isinstance(values, dict):
             raise SettingsError(".".join(path), raw, f"`{key}` to be a table")
-    values[path[-1]] = raw.split(",") if path[-1] == "use_cases" else raw
+    values[path[-1]] = raw.split(",") if listed else raw

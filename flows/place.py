@@ -82,4 +82,4 @@ def open_place() -> Place:
             str(layout.root), "holds no installation", "Start one with `offerloop up`, or name its folder with OFFERLOOP_STATE."
         )
     clock = open_installation(layout, settings.clock).clock
-    return Place(settings, layout, clock, load_all(settings.use_cases))
+    return Place(settings, layout, clock, load_all(settings.use_cases, settings.approvers))

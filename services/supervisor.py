@@ -216,7 +216,7 @@ def supervised(
     with ExitStack() as stack:
         stack.enter_context(state.claimed(layout))
         end_all(instance_of(layout.root))
-        load_all(settings.use_cases)
+        load_all(settings.use_cases, settings.approvers)
         make_credentials(settings)
         addresses = ports.choose(settings, ports.read(layout))
         ports.write(layout, addresses)

@@ -66,7 +66,7 @@ class DecisionService:
         self.layout.root.mkdir(parents=True, exist_ok=True)
         self.installation = open_installation(self.layout, settings.clock)
         self.clock = self.installation.clock
-        self.use_cases = load_all(settings.use_cases) if use_cases is None else use_cases
+        self.use_cases = load_all(settings.use_cases, settings.approvers) if use_cases is None else use_cases
         self.metrics = metrics or Metrics()
         self.health = HealthCounter(self.layout)
         self.ledger = Ledger(self.layout.ledger)

@@ -18,6 +18,8 @@ def test_its_commented_lines_are_all_settings_with_their_defaults(repository: Pa
     for name, named in written.pop("attribute_sources").items():
         assert named.startswith("postgresql://") or named.endswith(".sqlite")
         assert any(source.name == name for use_case in load_all(Settings().use_cases).values() for source in use_case.attribute_sources)
+    assert set(written.pop("approvers")) <= set(Settings().use_cases)
     defaults = msgspec.to_builtins(Settings())
-    defaults.pop("attribute_sources")
+    for shown in ("attribute_sources", "approvers"):
+        defaults.pop(shown)
     assert written == defaults | {"use_cases": list(Settings().use_cases)}

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
 from traceback import extract_tb
+from types import MappingProxyType
 from typing import Literal
 
 import polars as pl
@@ -297,9 +298,20 @@ def load(name: str) -> UseCase:
     return use_case
 
 
-def load_all(names: Sequence[str]) -> dict[str, UseCase]:
-    """The use cases of these names, in order."""
-    return {name: load(name) for name in names}
+def load_all(names: Sequence[str], approvers: Mapping[str, Sequence[str]] = MappingProxyType({})) -> dict[str, UseCase]:
+    """The use cases of these names, in order.
+
+    Args:
+        names: of folders.
+        approvers: by use case, who may sign off, in place of those whom it names.
+
+    Raises:
+        NotFound, DefinitionError: as `load`; also where approvers are given for a use case that is not among the names.
+    """
+    if unknown := [name for name in approvers if name not in names]:
+        raise NotFound("use case of the setting `approvers`", unknown[0], tuple(names))
+    loaded = {name: load(name) for name in names}
+    return {name: replace(one, approvers=tuple(approvers[name])) if name in approvers else one for name, one in loaded.items()}
 
 
 def _line_of(error: Exception, name: str) -> str:

@@ -17,6 +17,11 @@ def test_the_environment_overrides_the_file() -> None:
     assert (settings.state, settings.ports.api, settings.ports.mlflow, settings.use_cases) == ("here", 7, 2, ("a", "b"))
 
 
+def test_approvers_are_listed_with_commas() -> None:
+    settings = Settings.build("[approvers]\nshop = ['ada']\n", {"OFFERLOOP_APPROVERS__GAME": "alice,bob"})
+    assert settings.approvers == {"shop": ("ada",), "game": ("alice", "bob")}
+
+
 def test_marks_that_are_no_settings_are_passed_over() -> None:
     assert Settings.build("", {"OFFERLOOP__INSTANCE": "x"}) == Settings()
 

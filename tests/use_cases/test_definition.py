@@ -19,6 +19,13 @@ def test_use_cases_are_loaded_by_the_name_of_their_folder() -> None:
     assert list(load_all(("game_promotion", "email_promotion"))) == ["game_promotion", "email_promotion"]
 
 
+def test_an_installation_says_who_signs_off() -> None:
+    loaded = load_all(("game_promotion", "email_promotion"), {"game_promotion": ["alice"]})
+    assert {name: use_case.approvers for name, use_case in loaded.items()} == {"game_promotion": ("alice",), "email_promotion": ()}
+    with pytest.raises(NotFound, match="use case of the setting `approvers` `game` is not known"):
+        load_all(("game_promotion",), {"game": ["alice"]})
+
+
 @pytest.mark.parametrize("name", ["nothing_like_it", "../game_promotion", "", "os.path"])
 def test_an_unknown_name_is_not_found(name: str) -> None:
     with pytest.raises(NotFound):
