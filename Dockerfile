@@ -15,8 +15,11 @@ RUN UV_NO_CACHE=1 PIP_NO_CACHE_DIR=1 tools/setup code && rm -rf .tools
 COPY . .
 
 USER offerloop
+# why: every release notes the image whose code made it, so that one can go back to that code
+ARG IMAGE=""
 ENV PATH=/home/offerloop/app/.venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
+    OFFERLOOP_IMAGE=$IMAGE \
     OFFERLOOP_STATE=/state
 VOLUME /state
 EXPOSE 8000

@@ -82,47 +82,48 @@ def installed(tmp_path: Path) -> Iterator[Installed]:
 Made = Callable[..., TrainingSet]
 
 
+def logged_set(
+    count: int = 6_000, *, personal: bool = True, lift: float = 0.2, seed: int = 5, control: float = 0.1, use_case: UseCase = SHOP
+) -> TrainingSet:
+    """So many decisions, drawn at random, of a shop whose customers have tastes or not."""
+    rng = np.random.default_rng(seed)
+    entity = rng.integers(0, count // 3, count)
+    kind = entity % 2
+    held_back = entity % 100 < control * 100
+    action = np.where(held_back, 2, rng.integers(0, 3, count))
+    liked = (action == kind) if personal else (action == 0)
+    bought = rng.random(count) < 0.05 + lift * liked
+    dollars = np.where(bought, np.round(rng.lognormal(2.0, 0.5, count), 2), 0.0)
+    rows = pl.DataFrame(
+        {
+            "decision_id": [f"d-{number:06d}" for number in range(count)],
+            "entity_id": [f"c-{number:05d}" for number in entity],
+            "decided_at": NOW - 5 * DAY_US + np.arange(count) * 1_000_000,
+            "arm": np.where(held_back, "control", "champion"),
+            "release_id": ["r-start"] * count,
+            "source": ["served"] * count,
+            "propensity": np.where(held_back, 1.0, 1 / 3),
+            "reward": (dollars * 1_000_000).round().astype(np.int64),
+        }
+    )
+    shares = np.where(held_back[:, None], np.eye(3)[[2]], 1 / 3)
+    return TrainingSet(
+        use_case=use_case,
+        rows=rows,
+        features=np.column_stack([kind, rng.integers(0, 9, count), rng.integers(0, 24, count)]).astype(np.float64),
+        action=action.astype(np.int64),
+        eligible=np.ones((count, 3), dtype=np.bool_),
+        p_in_arm=shares,
+        entity=entity.astype(np.int64),
+        backfilled=0,
+        skew=SkewReport(count, 0, {}, ()),
+    )
+
+
 @pytest.fixture(scope="session")
 def made() -> Made:
-    """Gives a training set of so many decisions, drawn at random, of a shop whose customers have tastes or not."""
-
-    def make(
-        count: int = 6_000, *, personal: bool = True, lift: float = 0.2, seed: int = 5, control: float = 0.1, use_case: UseCase = SHOP
-    ) -> TrainingSet:
-        rng = np.random.default_rng(seed)
-        entity = rng.integers(0, count // 3, count)
-        kind = entity % 2
-        held_back = entity % 100 < control * 100
-        action = np.where(held_back, 2, rng.integers(0, 3, count))
-        liked = (action == kind) if personal else (action == 0)
-        bought = rng.random(count) < 0.05 + lift * liked
-        dollars = np.where(bought, np.round(rng.lognormal(2.0, 0.5, count), 2), 0.0)
-        rows = pl.DataFrame(
-            {
-                "decision_id": [f"d-{number:06d}" for number in range(count)],
-                "entity_id": [f"c-{number:05d}" for number in entity],
-                "decided_at": NOW - 5 * DAY_US + np.arange(count) * 1_000_000,
-                "arm": np.where(held_back, "control", "champion"),
-                "release_id": ["r-start"] * count,
-                "source": ["served"] * count,
-                "propensity": np.where(held_back, 1.0, 1 / 3),
-                "reward": (dollars * 1_000_000).round().astype(np.int64),
-            }
-        )
-        shares = np.where(held_back[:, None], np.eye(3)[[2]], 1 / 3)
-        return TrainingSet(
-            use_case=use_case,
-            rows=rows,
-            features=np.column_stack([kind, rng.integers(0, 9, count), rng.integers(0, 24, count)]).astype(np.float64),
-            action=action.astype(np.int64),
-            eligible=np.ones((count, 3), dtype=np.bool_),
-            p_in_arm=shares,
-            entity=entity.astype(np.int64),
-            backfilled=0,
-            skew=SkewReport(count, 0, {}, ()),
-        )
-
-    return make
+    """Gives a training set; see `logged_set`."""
+    return logged_set
 
 
 def all_rows(training_set: TrainingSet) -> Bools:
