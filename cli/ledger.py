@@ -37,7 +37,7 @@ def ledger(
         return 0
     print_table(
         "Ledger, newest first",
-        ("#", "at (UTC)", "use case", "who", "did", "release", "plan#", "why"),
+        ("row#", "at (UTC)", "use case", "who", "did", "release", "plan#", "why"),
         [
             (row.id, moment(row.at), row.use_case, row.actor, row.action, row.release_id, row.plan.version if row.plan else "", row.reason)
             for row in rows

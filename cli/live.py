@@ -51,4 +51,4 @@ def _digest(then: Then, release_id: str) -> str:
 
 def _approval(then: Then, release_id: str) -> str:
     approval = then.approvals.get(release_id)
-    return f"{approval.actor}, {moment(approval.at)}: {approval.comment}" if approval else "nobody was asked"
+    return f"{approval.actor}, {moment(approval.at)}: {approval.comment}" if approval else "no sign-off"

@@ -45,7 +45,8 @@ def scenarios(context: click.Context, use_case: str, release: str | None, scenar
         print_json({"use_case": use_case, "release": release_id, "subject": looked_at, "plan_version": plan.version, "scenarios": found})
         return 0
     _say(use_case, release_id, plan, found, whole=scenario is not None)
-    console().print(f"What you look at: {looked_at} (`offerloop approve … --subject` binds an approval to it)", soft_wrap=True)
+    if champion is not None:
+        console().print(f"What you look at: {looked_at} (`offerloop approve … --subject` binds an approval to it)", soft_wrap=True)
     return 0
 
 
@@ -60,7 +61,8 @@ def _load(desk: Desk, use_case: str, release_id: str) -> Release:
 
 def _say(use_case: str, release_id: str, plan: TrafficPlan, found: Sequence[Beside], *, whole: bool) -> None:
     champion = plan.champion.release_id
-    columns = ("persona", "what changes", f"champion {champion}", release_id) if champion != release_id else ("persona", release_id)
+    beside = (f"champion {champion}", release_id, "changes at least#", "worth by its own model#")
+    columns = ("persona", *(beside if champion != release_id else (release_id,)))
     rows = [(f"{one.scenario.title} ({one.scenario.name})", *_compared(one)) for one in found]
     print_table(f"{use_case}, by personas", columns, rows)
     for one in found if whole else ():
@@ -70,7 +72,10 @@ def _say(use_case: str, release_id: str, plan: TrafficPlan, found: Sequence[Besi
 
 
 def _compared(one: Beside) -> tuple[str, ...]:
-    return (_shows(one.candidate),) if one.champion is None else (one.words, _shows(one.champion), _shows(one.candidate))
+    if one.champion is None or one.variation is None:
+        return (_shows(one.candidate),)
+    worth = "" if one.gain is None else f"{one.gain:+.4f} {one.unit}"
+    return _shows(one.champion), _shows(one.candidate), f"{one.variation:.0%}", worth
 
 
 def _shows(played: Played) -> str:
@@ -86,32 +91,52 @@ def _offered(offer: Offer, unit: str) -> str:
 
 
 def _say_whole(one: Beside) -> None:
-    if one.scenario.description:
-        console().print(one.scenario.description, soft_wrap=True)
+    console().print(" ".join(filter(None, (one.scenario.description, one.words))), soft_wrap=True)
     for name, played in (("champion", one.champion), ("candidate", one.candidate)):
-        if played is None:
-            continue
-        likely = [_offered(offer, played.unit) for offer in played.offers[:_LIKELY]]
-        print_table(f"{name} {played.release_id}: the likeliest", ("may be shown",), [(text,) for text in likely])
-        if played.why is not None:
-            _say_why(played.why, played.likeliest)
-        else:
-            console().print(played.why_not)
-        rows = [(known.name, f"{known.text} {known.unit}".strip(), "missing" if known.missing else known.age) for known in played.features]
-        print_table("Features", ("feature", "value#", "age#"), rows)
-        if played.excluded:
-            print_table(
-                "Not eligible", ("candidate", "because"), [(each.candidate_id, "; ".join(each.reasons)) for each in played.excluded]
-            )
+        if played is not None:
+            _say_played(f"{name} {played.release_id}", played)
+    if one.champion is None or _known(one.champion) != _known(one.candidate):
+        for played in filter(None, (one.champion, one.candidate)):
+            _say_known(f"of {played.release_id}", played)
+    else:
+        _say_known("of both", one.candidate)
+
+
+def _say_played(name: str, played: Played) -> None:
+    rows = [
+        (offer.candidate_id, f"{offer.probability:.1%}", "" if offer.reward is None else f"{offer.reward:.4f} {played.unit}")
+        for offer in played.offers[:_LIKELY]
+    ]
+    print_table(f"{name}: what it may show, the likeliest first", ("candidate", "probability#", "expects#"), rows)
+    if played.why is not None:
+        _say_why(played.why, played.likeliest)
+    else:
+        console().print(played.why_not)
+    if played.refuses:
+        console().print(f"It would decide nothing: {', '.join(played.refuses)} too old.", style="red")
+
+
+def _known(played: Played) -> object:
+    return played.features, played.excluded
+
+
+def _say_known(whose: str, played: Played) -> None:
+    rows = [(known.name, known.text, known.unit, "missing" if known.missing else known.age) for known in played.features]
+    print_table(f"Features {whose}", ("feature", "value#", "unit", "age#"), rows)
+    if played.excluded:
+        print_table(
+            f"Not eligible, {whose}", ("candidate", "because"), [(no.candidate_id, "; ".join(no.reasons)) for no in played.excluded]
+        )
 
 
 def _say_why(why: Why, offer: Offer) -> None:
-    factors = [("base", "", f"{why.base:+.4f}", "")]
-    factors += [
+    rows = [("base", "", f"{why.base:+.4f}", "")]
+    rows += [
         (reason.name, reason.text, f"{reason.amount:+.4f}", "" if reason.factor is None else f"× {reason.factor:.3f}")
         for reason in why.reasons
     ]
     if why.others:
-        factors.append((f"{why.others} others", "", f"{why.rest:+.4f}", ""))
-    print_table(f"Why {offer.candidate_id} scores {why.score:.4f}", ("column", "value", "adds#", "which is#"), factors)
+        rows.append((f"{why.others} others", "", f"{why.rest:+.4f}", ""))
+    columns = ("column", "value#", "adds#", *(("which is#",) if why.link == "log" else ()))
+    print_table(f"Why {offer.candidate_id} scores {why.score:.4f}", columns, [row[: len(columns)] for row in rows])
     console().print(why.words, soft_wrap=True)

@@ -169,6 +169,13 @@ class Beside:
     unit: str
     words: str
 
+    @property
+    def gain(self) -> float | None:
+        """What the candidate's policy earns more a decision, by the candidate's model, in `unit`; None where that cannot say."""
+        if self.candidate_expected is None or self.champion_expected is None:
+            return None
+        return self.candidate_expected - self.champion_expected
+
 
 @dataclass(frozen=True, slots=True)
 class _Persona:

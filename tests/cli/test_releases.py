@@ -178,7 +178,7 @@ def test_what_served_at_a_moment(run: Run, layout: Layout) -> None:
     then = asked(run, "live", USE_CASE, "--at", before)["then"]
     assert (then["plan"]["version"], then["row"]["action"], list(then["releases"])) == (1, "start", ["champion"])
     told = said(run, "live", USE_CASE, "--at", before)
-    assert start in told and "95.0%" in told and "nobody was asked" in told and "did start" in told
+    assert start in told and "95.0%" in told and "no sign-off" in told and "did start" in told
     assert release_id in said(run, "live", USE_CASE) and "(shadow)" in said(run, "live", USE_CASE)
     assert "does not say its zone" in run("live", USE_CASE, "--at", "2026-03-01T12:00").err
     assert "is no moment" in run("live", USE_CASE, "--at", "yesterday").err
