@@ -1,4 +1,4 @@
-"""The dispatcher: turns every row of the inbox into a flow run, or into a reason why not: `python -m flows.dispatch`."""
+"""The dispatcher: `python -m flows.dispatch` turns every row of the inbox into a flow run, or a reason why not, and watches roll-outs."""
 
 import os
 import signal
@@ -14,10 +14,14 @@ import psutil
 from contracts.clock import Clock
 from contracts.errors import StoreUnavailable
 from contracts.settings import Settings
+from flows.guard import Guard
 from flows.place import settings_here
 from releases.inbox import Inbox, InboxRow
+from releases.ledger import Ledger
+from serving.operations import Desk
 from storage.installation import open_installation
 from storage.layout import Layout
+from use_cases.definition import load_all
 
 LEASE_S = 60.0
 LOOK_S = 0.3
@@ -102,7 +106,7 @@ class Dispatcher:
         return str(made.json()["id"])
 
     def _deployment(self, row: InboxRow) -> str:
-        if row.name not in ("train", "features"):
+        if row.name not in ("train", "features", "rollout"):
             return FOR_ALL
         named = row.payload.get("use_case", self.use_cases[0] if len(self.use_cases) == 1 else None)
         if named not in self.use_cases:
@@ -131,17 +135,20 @@ def _seconds(timestamp: str) -> float:
 
 
 def run(settings: Settings, ended: threading.Event) -> None:
-    """Dispatch and reconcile until `ended` is set, and touch `run/dispatcher.beat` while doing so."""
+    """Dispatch, watch roll-outs and reconcile until `ended` is set, and touch `run/dispatcher.beat` while doing so."""
     layout = Layout(settings.folder)
     clock = open_installation(layout, settings.clock).clock
     address = os.environ.get("PREFECT_API_URL", f"http://127.0.0.1:{settings.ports.prefect}/api")
-    inbox = Inbox(layout.ledger)
+    inbox, ledger = Inbox(layout.ledger), Ledger(layout.ledger)
+    guard = Guard(Desk(layout, ledger, load_all(settings.use_cases), clock), inbox)
     reconciled = time.monotonic()
     with httpx.Client(base_url=address, timeout=10.0, trust_env=False) as client:
         dispatcher = Dispatcher(inbox, client, clock, settings.use_cases, f"dispatcher-{os.getpid()}-{time.time_ns()}")
         while not ended.wait(LOOK_S):
             (layout.run / "dispatcher.beat").touch()
             try:
+                for said in guard.look():
+                    print(f"guard: {said}", flush=True)
                 dispatcher.work_off()
                 if time.monotonic() - reconciled > RECONCILE_S:
                     reconciled = time.monotonic()
@@ -153,6 +160,7 @@ def run(settings: Settings, ended: threading.Event) -> None:
                 print(error, flush=True)
                 ended.wait(1.0)
     inbox.close()
+    ledger.close()
 
 
 def main() -> int:

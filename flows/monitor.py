@@ -10,15 +10,19 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from contracts.traffic import CANARY
 from flows.drained import drain
 from flows.place import Place, open_place
 from flows.promotion import conclude_experiment
 from monitoring.measure import measure
 from releases.ledger import Act
 from releases.registry import Registry
+from releases.stages import reject
 from storage.measures import ExperimentMeasure, Interval, Measures, ShadowMeasure, UseCaseMeasures, write
+from training.canary import earned_so_far
 from training.comparison import Conclusion, weight
 from training.experiment import CONFIDENCE, Experiment, Sources, state_of
+from use_cases.definition import UseCase
 
 
 @task(name="Measure arms, skew and freshness", retries=1, retry_delay_seconds=5, cache_policy=NO_CACHE)
@@ -48,10 +52,15 @@ def look_at_all(place: Place) -> dict[str, Experiment]:
 
 @task(name="Conclude live comparisons", cache_policy=NO_CACHE)
 def conclude_all(place: Place, experiments: Mapping[str, Experiment]) -> list[Conclusion]:
-    """End the experiments that have shown enough, with the reason in the ledger; what all of them show so far."""
+    """End the experiments that have shown enough, with the reason in the ledger; what all of them show so far.
+
+    A canary is the flow `rollout`'s to take further; here it is stopped where it is shown to lose.
+    """
     found: list[Conclusion] = []
     for name, experiment in experiments.items():
-        for conclusion in sorted(experiment.conclusions, key=weight):
+        stop_losing_canary(place, place.use_cases[name], experiment.now_us)
+        challengers = [arm.conclusion for arm in experiment.arms if arm.conclusion is not None and arm.arm != CANARY]
+        for conclusion in sorted(challengers, key=weight):
             print(f"{name}: {conclusion.release_id} {conclusion.step}: {conclusion.reason}")
             found.append(conclusion)
             with place.ledger() as ledger:
@@ -60,6 +69,20 @@ def conclude_all(place: Place, experiments: Mapping[str, Experiment]) -> list[Co
                     act = Act("flow monitor", experiment.now_us, conclusion.reason, plan.version)
                     conclude_experiment(ledger, name, conclusion, act)
     return found
+
+
+def stop_losing_canary(place: Place, use_case: UseCase, now_us: int) -> None:
+    """Refuse the canary of a use case where it is shown to earn less than it may."""
+    with place.ledger() as ledger:
+        plan = ledger.plan(use_case.name)
+        found = earned_so_far(Sources(use_case, place.tables, place.layout.bundles, ledger, now_us))
+        if plan is None or found is None:
+            return
+        canary = next(arm for arm in plan.arms if arm.name == CANARY)
+        print(f"{use_case.name}: {canary.release_id} {found.step} as canary: {found.reason}")
+        if found.step == "stop":
+            act = Act("flow monitor", now_us, f"stopped as canary at {canary.share:.0%}: {found.reason}", plan.version)
+            reject(ledger, use_case.name, canary.release_id, act)
 
 
 @task(name="Let MLflow's aliases follow", retries=2, retry_delay_seconds=[2, 10], cache_policy=NO_CACHE)
@@ -92,11 +115,17 @@ def monitor() -> State[Any]:
             for arm in measured.arms
         ]
         create_table_artifact(table, key=f"arms-{name.replace('_', '-')}", description=f"What every arm of {name} earned")
+    before = _versions(place)
     compared = conclude_all(place, experiments)
-    if any(conclusion.step != "wait" for conclusion in compared):
+    if _versions(place) != before:
         follow_all(place)
     said = [f"{conclusion.release_id}: {conclusion.step}, {conclusion.reason}" for conclusion in compared]
     return Completed(message="; ".join(said) or f"{len(measures.use_cases)} use cases measured; nothing is being compared")
+
+
+def _versions(place: Place) -> list[int]:
+    with place.ledger() as ledger:
+        return [plan.version for name in place.use_cases if (plan := ledger.plan(name)) is not None]
 
 
 def experiments_of(experiment: Experiment) -> tuple[ExperimentMeasure, ...]:

@@ -11,6 +11,7 @@ from contracts.errors import StateRefused
 from contracts.events import EventSchema
 from contracts.settings import Settings
 from releases.ledger import Ledger
+from serving.operations import Desk
 from storage.drain import DrainReport, drain
 from storage.installation import open_installation
 from storage.journal import Journal
@@ -53,6 +54,12 @@ class Place:
             yield ledger
         finally:
             ledger.close()
+
+    @contextmanager
+    def desk(self) -> Iterator[Desk]:
+        """The installation for those who operate it, its ledger closed afterwards."""
+        with self.ledger() as ledger:
+            yield Desk(self.layout, ledger, self.use_cases, self.clock)
 
     def drain(self) -> DrainReport:
         """Move everything accepted so far into the tables."""

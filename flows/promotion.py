@@ -1,6 +1,7 @@
 """How far a candidate goes: into the shadow, and from there as its gate and whoever asked allow."""
 
 import time
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -9,10 +10,13 @@ import httpx
 from contracts.errors import BundleRefused
 from contracts.traffic import TrafficPlan
 from flows.place import Place
+from releases.inbox import Inbox
 from releases.ledger import Act, Ledger
 from releases.stages import reject, retire, to_challenger, to_champion, to_shadow
 from serving.keys import owner_key
+from serving.operations import ROLLOUT, Desk, approval_of
 from training.comparison import Conclusion
+from use_cases.definition import UseCase
 
 Step: TypeAlias = Literal["shadow", "challenger", "champion"]
 
@@ -22,10 +26,11 @@ SEEN_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Where a release stands after all steps, and the reason in words."""
+    """Where a release stands after all steps, the reason in words, and what comes next where something does."""
 
     stage: str
     reason: str
+    next: str = ""
 
 
 def allowed(asked: Step, proven: str) -> str:
@@ -57,12 +62,30 @@ def take_on(ledger: Ledger, use_case: str, release_id: str, step: str, share: fl
     plan = ledger.plan(use_case)
     compared = [arm.release_id for arm in plan.arms[1:] if arm.release_id != release_id] if plan else []
     if compared:
-        return Outcome("shadow", f"stays in the shadow while {compared[0]} is compared with the champion. {act.reason}")
+        waits = f"waits in the shadow while {compared[0]} is compared with the champion"
+        return Outcome("shadow", f"{waits}. {act.reason}", waits)
     if step == "challenger":
         to_challenger(ledger, use_case, release_id, share, act)
     elif step == "champion":
         to_champion(ledger, use_case, release_id, act)
     return Outcome(step, act.reason)
+
+
+def leave_to_rollout(desk: Desk, use_case: UseCase, release_id: str, step: str, reason: str) -> Outcome | None:
+    """Ask for the flow `rollout` where a release in the shadow gets on by steps or after a sign-off; None where it may go on at once."""
+    first = use_case.rollout.after(0.0) if step == "champion" else None
+    if step not in ("challenger", "champion") or (first is None and not use_case.approvers):
+        return None
+    if use_case.approvers and ((approval := approval_of(desk, use_case.name, release_id)) is None or approval.void):
+        then = f"then it begins with {first:.0%}" if first else f"then it becomes {step}"
+        waits = f"waits for the sign-off of {' or '.join(use_case.approvers)} (`offerloop approve`, or the console); {then}"
+        return Outcome("shadow", reason, waits)
+    plan = desk.ledger.plan(use_case.name)
+    payload = {"use_case": use_case.name, "release_id": release_id}
+    with closing(Inbox(desk.layout.ledger)) as inbox:
+        inbox.trigger(ROLLOUT, "train", f"{release_id}@{plan.version if plan else 0}", payload, desk.clock.now_us())
+    begins = f"begins with {first:.0%} of the traffic" if first else f"becomes {step}"
+    return Outcome("shadow", reason, f"{begins}; the flow `rollout` takes it on")
 
 
 def conclude_experiment(ledger: Ledger, use_case: str, conclusion: Conclusion, act: Act) -> None:

@@ -17,7 +17,7 @@ from contracts.clock import to_us
 from contracts.errors import BundleRefused
 from flows.drained import drain
 from flows.place import Place, open_place
-from flows.promotion import Outcome, Step, allowed, enter_shadow, take_on
+from flows.promotion import Outcome, Step, allowed, enter_shadow, leave_to_rollout, take_on
 from releases.bundle import Bundle, BundleParts, read_bundle, write_bundle
 from releases.ledger import Act
 from releases.registry import Logged, Registry
@@ -111,23 +111,26 @@ def refuse(place: Place, bundle: Bundle, candidate: Candidate, parity: Parity) -
 
 
 @task(name="Run it in the shadow", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE)
-def shadow(place: Place, use_case: str, bundle: Bundle) -> None:
-    """Let it score beside the champion, unseen, and hear whether serving can run it."""
+def shadow(place: Place, use_case: str, bundle: Bundle, step: str, share: float) -> None:
+    """Let it score beside the champion, unseen, and hear whether serving can run it; the ledger notes how far it may go."""
     with place.ledger() as ledger:
-        act = Act(ACTOR, place.clock.now_us(), "passed its gate; scores beside the champion before it touches anyone")
+        details = {"promote": step, "share": share}
+        act = Act(ACTOR, place.clock.now_us(), "passed its gate; scores beside the champion before it touches anyone", details=details)
         enter_shadow(place, ledger, use_case, bundle.release_id, act)
 
 
 @task(name="Let it answer", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE)
 def release(place: Place, use_case: str, bundle: Bundle, candidate: Candidate, promote: Step, share: float) -> Outcome:
-    """Take it as far as its gate and whoever asked allow."""
+    """Take it as far as its gate and whoever asked allow, or leave the rest to the flow `rollout`."""
     step = allowed(promote, candidate.verdict.step)
     gate = candidate.verdict
     reason = f"the gate lets it become {gate.step}, {promote} was asked for: " + "; ".join(
         check.reason for check in gate.checks if check.needed
     )
-    with place.ledger() as ledger:
-        return take_on(ledger, use_case, bundle.release_id, step, share, Act(ACTOR, place.clock.now_us(), reason))
+    with place.desk() as desk:
+        if (later := leave_to_rollout(desk, place.use_cases[use_case], bundle.release_id, step, reason)) is not None:
+            return later
+        return take_on(desk.ledger, use_case, bundle.release_id, step, share, Act(ACTOR, place.clock.now_us(), reason))
 
 
 @task(name="Let MLflow's aliases follow", retries=3, retry_delay_seconds=[1, 3, 10], cache_policy=NO_CACHE)
@@ -143,6 +146,7 @@ def follow(place: Place, use_case: str) -> None:
 def train(use_case: str, promote: Step = "champion", challenger_share: float = 0.5) -> State[Any]:
     """Train a candidate, judge it, and take it as far as its gate allows.
 
+    It goes into the shadow, and from there on at once where its use case has no steps and asks nobody; else the flow `rollout` takes it on.
     Run again after a crash, it makes the same release from the same data, and takes no step twice.
 
     Args:
@@ -164,13 +168,14 @@ def train(use_case: str, promote: Step = "champion", challenger_share: float = 0
     if plan is not None and bundle.release_id in [arm.release_id for arm in plan.arms]:
         outcome = Outcome("unchanged", "the same release answers already")
     elif accepted:
-        shadow(place, use_case, bundle)
+        shadow(place, use_case, bundle, allowed(promote, candidate.verdict.step), challenger_share)
         outcome = release(place, use_case, bundle, candidate, promote, challenger_share)
         follow(place, use_case)
     else:
         outcome = refuse(place, bundle, candidate, parity)
     _show(place.use_cases[use_case], bundle, candidate, parity, logged, outcome)
-    return Completed(message=f"{bundle.release_id}: {outcome.stage}", data={"release_id": bundle.release_id, "stage": outcome.stage})
+    said = f"{bundle.release_id}: {outcome.stage}" + (f"; {outcome.next}" if outcome.next else "")
+    return Completed(message=said, data={"release_id": bundle.release_id, "stage": outcome.stage})
 
 
 def _as_of(place: Place) -> int:
@@ -206,6 +211,7 @@ def _show(use_case: UseCase, bundle: Bundle, candidate: Candidate, parity: Parit
     lines = [
         f"# {bundle.release_id}: {outcome.stage}",
         "",
+        *([f"**What comes next:** {outcome.next}", ""] if outcome.next else []),
         outcome.reason,
         "",
         f"[In MLflow]({logged.url})",

@@ -85,7 +85,7 @@ def conclude_all(
         names: of the features of each feature set, by its digest; by default those of the use case's present one.
     """
     arms = plan.arms[1:]
-    rules = Rules(use_case.gate.confidence, use_case.worthwhile_gain, guard_rails=use_case.guard_rails)
+    rules = rules_of(use_case)
     known = names if names is not None else {use_case.feature_set.digest: use_case.feature_set.names}
     concluded = []
     for arm in arms:
@@ -108,6 +108,11 @@ def conclude_all(
             )
         )
     return tuple(concluded)
+
+
+def rules_of(use_case: UseCase) -> Rules:
+    """What experiments of a use case are judged by."""
+    return Rules(use_case.gate.confidence, use_case.worthwhile_gain, guard_rails=use_case.guard_rails)
 
 
 def matured_after_us(use_case: UseCase) -> int:

@@ -20,6 +20,7 @@ from decisions.sequential import Bounds
 from decisions.shadow import ShadowValue, shadow_value
 from decisions.totals import entities_of
 from decisions.value import difference, ratio
+from decisions.verdict import Compared
 from features.definitions import FeatureSet
 from releases.bundle import read_bundle
 from releases.ledger import Ledger
@@ -135,6 +136,19 @@ def state_of(sources: Sources) -> Experiment | None:
     """The live comparison of a use case; None before its first release. What was not drained yet does not count."""
     plan = sources.ledger.plan(sources.use_case.name)
     return None if plan is None else _state(sources, plan, *_begun(sources, plan))
+
+
+def compared_now(sources: Sources, release_id: str) -> Compared | None:
+    """The statistics of a release beside the champion's, since it got its present share; None where it has no arm beside it."""
+    plan = sources.ledger.plan(sources.use_case.name)
+    arm = next((arm for arm in plan.arms[1:] if arm.release_id == release_id), None) if plan else None
+    if plan is None or arm is None:
+        return None
+    since_us, history = _begun(sources, plan)
+    decisions, outcomes = _read(sources, since_us, *_FEATURES)
+    names = feature_names(sources.bundles, plan, sources.use_case)
+    span = span_of(history, plan, arm, since_us)
+    return compare(sources.use_case, plan, arm, decisions, outcomes, span, now_us=sources.now_us, names=names)
 
 
 def looks(sources: Sources) -> Mapping[str, tuple[Look, ...]]:

@@ -23,6 +23,9 @@ USE_CASE = "game_promotion"
 CLOCK = ClockSettings(scale=7_000, origin="2026-01-05T00:00:00Z")
 """A second of the demo is almost two hours of the game."""
 
+AT_A_TIME = 500
+"""Decisions between two looks at how far a roll-out is."""
+
 HISTORY_DAYS = 4.0
 CONNECTIONS = 24
 
@@ -32,7 +35,7 @@ class Played:
     """Everything that the demo's report is made from.
 
     Attributes:
-        began_us: logical time at which each phase began, in order, and the end of the last.
+        began_us: logical time at which each phase began, in order, and the end of the last; the second is the roll-out by steps.
         truth: what really could have been earned.
         rewards: matured decisions of the log, with `reward` in micro-dollars.
         ledger: all rows of the use case, oldest first.
@@ -52,7 +55,7 @@ def changes(state: Path) -> Mapping[str, Any]:
 
 
 async def play(stage: Stage, *, seed: int, players: int, decisions: int) -> Played:
-    """Play three phases of so many decisions each, with a training behind the first and the second."""
+    """Play three phases of so many decisions each, a training behind the first and the second, and a roll-out by steps after the first."""
     use_case = load(USE_CASE)
     world = World(use_case.catalogue, seed, stage.clock.now_us(), WorldSettings(players=players))
     async with AsyncClient(stage.addresses.api, owner_key(stage.layout), CONNECTIONS) as client:
@@ -67,8 +70,10 @@ async def play(stage: Stage, *, seed: int, players: int, decisions: int) -> Play
             stage, game, "Phase 1: explore", "every eligible promotion has the same chance, so that the log can value any policy", decisions
         )
         await _train(
-            stage, "Learn from the log", "features, checks, model, value with an interval, gate, bundle, registry, shadow, live", "champion"
+            stage, "Learn from the log", "features, checks, model, value with an interval, gate, bundle, registry, shadow", "champion"
         )
+        began.append(stage.clock.now_us())
+        await _roll_out(stage, game, decisions)
         began.append(stage.clock.now_us())
         await _phase(
             stage,
@@ -98,6 +103,28 @@ async def _phase(stage: Stage, game: Game, name: str, why: str, decisions: int) 
         await game.settle()
         # why: the last decision's window must close before its reward is known
         await asyncio.sleep(stage.clock.real_seconds(load(USE_CASE).outcome_window_us))
+
+
+async def _roll_out(stage: Stage, game: Game, most: int) -> None:
+    """Play until the release that was trained is champion, or was stopped, or so many decisions have been made."""
+    why = "a share of the players first, watched; the flow `rollout` takes each step, and the guard stops it when a limit breaks"
+    with stage.step("Roll it out by steps", why, most) as advance, closing(Ledger(stage.layout.ledger)) as ledger:
+        played = 0
+        while played < most and (standing := _standing(ledger))[1]:
+            played += (await game.play(min(AT_A_TIME, most - played))).decisions
+            advance(played, f"{played:,} decisions; {standing[0]}")
+        await game.settle()
+        advance(played, f"{played:,} decisions; {_standing(ledger)[0]}")
+
+
+def _standing(ledger: Ledger) -> tuple[str, bool]:
+    """Where the newest release stands, in words, and whether it is on its way to champion."""
+    release = ledger.releases(USE_CASE)[-1]
+    plan = ledger.plan(USE_CASE)
+    share = next((arm.share for arm in plan.arms if arm.release_id == release.release_id), 0.0) if plan else 0.0
+    said = f"{release.release_id} is {release.stage}" + (f" at {share:.0%}" if release.stage == "canary" else "")
+    promised = [row.details.get("promote") for row in ledger.rows(USE_CASE, release_id=release.release_id, action="shadow", limit=1)]
+    return said, release.stage == "canary" or (release.stage == "shadow" and promised == ["champion"])
 
 
 async def _train(stage: Stage, name: str, why: str, promote: str) -> None:

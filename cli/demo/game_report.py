@@ -15,7 +15,7 @@ from decisions.arms import arm_difference, arm_values
 from decisions.value import Estimate
 from simulator import Standing
 
-PHASES = ("1 explore", "2 learned", "3 challenger")
+PHASES = ("1 explore", "1 to 2 roll-out", "2 learned", "3 challenger")
 LEARNED = "learned"
 
 
@@ -59,12 +59,13 @@ def took(steps: Sequence[Timed]) -> Section:
 def _phased(played: Played) -> pl.DataFrame:
     phase = np.searchsorted(np.array(played.began_us[1:]), played.rewards["decided_at"].to_numpy(), side="right")
     return played.rewards.with_columns(
-        phase=pl.Series([PHASES[min(number, 2)] for number in phase], dtype=pl.String), reward=pl.col("reward") / 1e6
+        phase=pl.Series([PHASES[min(number, len(PHASES) - 1)] for number in phase], dtype=pl.String), reward=pl.col("reward") / 1e6
     )
 
 
 def _learned(rewards: pl.DataFrame, forecasts: dict[str, Estimate]) -> pl.DataFrame:
-    """Decisions since the first trained release answered: control, and everything else as one arm."""
+    """Decisions since the first trained release answered all, its roll-out behind it: control, and everything else as one arm."""
+    rewards = rewards.filter(pl.col("phase").is_in(PHASES[2:]))
     trained = rewards.filter(pl.col("release_id").is_in(list(forecasts)) & (pl.col("arm") != CONTROL))
     if not trained.height:
         return trained
@@ -86,7 +87,7 @@ def _earned(rewards: pl.DataFrame, late: pl.DataFrame) -> Section:
     for phase, part in parts:
         for arm in arm_values(part):
             gain = None if arm.arm == CONTROL else arm_difference(part, arm.arm)
-            kind = "control" if arm.arm == CONTROL else "learned" if arm.arm == LEARNED or phase != PHASES[0] else "other"
+            kind = "control" if arm.arm == CONTROL else "learned" if arm.arm == LEARNED or phase in PHASES[2:] else "other"
             shown.append(Interval(f"{phase}: {arm.arm}", arm.per_entity.value, arm.per_entity.low, arm.per_entity.high, kind))
             rows.append(
                 [

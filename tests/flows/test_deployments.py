@@ -11,10 +11,12 @@ def test_flows_of_a_use_case_are_deployed_for_each_and_the_others_once(repositor
         "flows.features.features/one",
         "flows.features.features/two",
         "flows.monitor.monitor/all",
+        "flows.rollout.rollout/one",
+        "flows.rollout.rollout/two",
         "flows.train.train/one",
         "flows.train.train/two",
     ]
-    assert [deployment["parameters"] for deployment in found if deployment["name"] == "two"] == [{"use_case": "two"}] * 2
+    assert [deployment["parameters"] for deployment in found if deployment["name"] == "two"] == [{"use_case": "two"}] * 3
 
 
 def test_every_schedule_is_in_utc(repository: Path) -> None:

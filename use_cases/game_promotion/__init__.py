@@ -1,8 +1,8 @@
 """Which promotion to show a player of a casual game, now, so that revenue is highest."""
 
-from contracts.clock import HOUR_US, MINUTE_US
+from contracts.clock import DAY_US, HOUR_US, MINUTE_US
 from decisions.policies import PolicySpec
-from use_cases.definition import Gate, Learner, UseCase
+from use_cases.definition import CanaryStep, Gate, Learner, Rollout, UseCase
 from use_cases.game_promotion import catalogue, events, features, scenarios
 
 __all__ = ["USE_CASE"]
@@ -22,5 +22,7 @@ USE_CASE = UseCase(
     learner=Learner(rounds=120, params={"objective": "tweedie", "num_leaves": 7, "min_sum_hessian_in_leaf": 100.0}, sizes="as_earned"),
     # why: who buys is hard to foretell here (no honest feature comes above 0.6 alone)
     gate=Gate(slices=("country", "platform"), too_good=0.75),
+    # why: half a day sees both ends of the world awake, and a day all of it
+    rollout=Rollout((CanaryStep(0.05, at_least_us=12 * HOUR_US, decisions=60), CanaryStep(0.25, at_least_us=DAY_US, decisions=200))),
     scenarios=scenarios.build(),
 )

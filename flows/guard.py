@@ -1,0 +1,231 @@
+"""The guard of roll-outs: stops a canary whose guard-rails are broken, and asks for its next step as soon as that may come.
+
+The dispatcher calls it in its loop, several times a second. So a canary is stopped within a second or two of the evidence, whatever flows
+run, and no flow has to wait for a step's time to pass: it is started when it can do something.
+"""
+
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from contracts.clock import SECOND_US
+from contracts.errors import NotFound, StepRefused
+from contracts.traffic import CANARY, CHAMPION, Arm, TrafficPlan
+from decisions.canary import Limit, limits
+from releases.inbox import Inbox
+from releases.ledger import Act, LedgerRow, ReleaseRow
+from releases.stages import reject
+from serving.operations import ROLLOUT, Desk, waiting_for_sign_off
+from storage.health import Health, read_health
+from storage.rollouts import CanaryMeasure, LimitMeasure, RolloutMeasure, write_rollouts
+from use_cases.definition import CanaryStep, UseCase
+
+ACTOR = "flow guard"
+
+AGAIN_S = 15.0
+"""Real seconds after which a step that waits for evidence is asked for again at the earliest; else after as long as it lasts at least."""
+
+SHOWN_S = 1.0
+"""Real seconds between two writings of what is seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A canary at a look.
+
+    Attributes:
+        row: where it stands, and since when.
+        step: of the use case's roll-out; None for a share that no step has, given by hand: it is watched, and stays as it is.
+        ours: its health since the step began; `theirs` the champion's.
+        limits: its guard-rails.
+    """
+
+    use_case: UseCase
+    plan: TrafficPlan
+    row: ReleaseRow
+    arm: Arm
+    step: CanaryStep | None
+    ours: Health
+    theirs: Health
+    limits: tuple[Limit, ...]
+
+    @property
+    def until_us(self) -> int:
+        """Until when, on the installation's clock, the step lasts at least."""
+        return self.row.changed_at + (self.step.at_least_us if self.step else 0)
+
+    def missing(self, now_us: int) -> str:
+        """What the step's minimum still lacks, in words; empty once it has come."""
+        if self.step is None:
+            return f"a share of {self.arm.share:.0%} was given by hand, and is no step of its roll-out"
+        lacks = []
+        if now_us < self.until_us:
+            lacks.append(f"{(self.until_us - now_us) / SECOND_US / 3_600:.1f} hours")
+        if self.ours.decided < self.step.decisions:
+            lacks.append(f"{self.step.decisions - self.ours.decided} decisions")
+        return " and ".join(lacks)
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """The figures, for the ledger."""
+        return {
+            "share": self.arm.share,
+            "limits": {limit.name: {name: value for name, value in asdict(limit).items() if name != "name"} for limit in self.limits},
+            "canary": _counts(self.ours),
+            "champion": _counts(self.theirs) | {"release_id": self.plan.champion.release_id},
+        }
+
+
+def see(desk: Desk, use_case: UseCase) -> Seen | None:
+    """The canary of a use case, and how it does; None where there is none."""
+    plan = desk.ledger.plan(use_case.name)
+    arm = next((arm for arm in plan.arms if arm.name == CANARY), None) if plan else None
+    if plan is None or arm is None:
+        return None
+    row = desk.ledger.release(arm.release_id)
+    began = began_with(desk, row)
+    health = read_health(desk.layout, use_case.name, began.plan.version if began.plan else plan.version)
+    ours = health.get((CANARY, arm.release_id), Health())
+    theirs = health.get((CHAMPION, plan.champion.release_id), Health())
+    rollout = use_case.rollout
+    judged = limits(
+        ours,
+        theirs,
+        max_failed=rollout.max_failed,
+        max_degraded=rollout.max_degraded,
+        max_latency=rollout.max_latency,
+        judged_from=rollout.judged_from,
+    )
+    return Seen(use_case, plan, row, arm, rollout.step_of(arm.share), ours, theirs, judged)
+
+
+def began_with(desk: Desk, release: ReleaseRow) -> LedgerRow:
+    """The ledger row that brought a release where it stands."""
+    return desk.ledger.rows(before=release.ledger_id + 1, limit=1)[0]
+
+
+@dataclass
+class Guard:
+    """Watches the roll-outs of an installation.
+
+    Attributes:
+        desk: the installation.
+        inbox: where steps are asked for.
+    """
+
+    desk: Desk
+    inbox: Inbox
+    _asked: set[str] = field(default_factory=set)
+    _shown: dict[str, RolloutMeasure] = field(default_factory=dict)
+    _shown_s: float = 0.0
+
+    def look(self) -> list[str]:
+        """Look at every use case once; what was done, in words.
+
+        Raises:
+            StoreUnavailable: the ledger cannot be read or written now.
+        """
+        done: list[str] = []
+        found: dict[str, Seen | None] = {}
+        for name, use_case in self.desk.use_cases.items():
+            seen = found[name] = see(self.desk, use_case)
+            done += self._watch(seen) if seen else self._wake(use_case)
+        self._show(found)
+        return done
+
+    def _watch(self, seen: Seen) -> list[str]:
+        reasons = [limit.words for limit in seen.limits if limit.broken] + self._refused(seen)
+        if reasons:
+            return self._stop(seen, "; ".join(reasons))
+        now_us = self.desk.clock.now_us()
+        if seen.missing(now_us):
+            return []
+        assert seen.step is not None
+        # why: a step that waits for evidence is asked for again, and each time is one row, also after a new start
+        again_us = max(seen.step.at_least_us, round(AGAIN_S * SECOND_US * self.desk.clock.scale))
+        time_of_asking = (now_us - seen.until_us) // max(again_us, 1)
+        return self._ask(seen.use_case.name, seen.row.release_id, f"{seen.row.release_id}@{seen.plan.version}:{time_of_asking}")
+
+    def _stop(self, seen: Seen, reason: str) -> list[str]:
+        name, release_id = seen.use_case.name, seen.row.release_id
+        act = Act(ACTOR, self.desk.clock.now_us(), f"stopped as canary at {seen.arm.share:.0%}: {reason}", seen.plan.version, seen.details)
+        try:
+            reject(self.desk.ledger, name, release_id, act)
+        except StepRefused as error:
+            return [f"{name}: {release_id} is not stopped, since something else came first: {error}"]
+        # why: the flow lets the registry's aliases follow
+        self._ask(name, release_id, f"{release_id}@stopped:{seen.row.ledger_id}")
+        return [f"{name}: {release_id} {act.reason}"]
+
+    def _refused(self, seen: Seen) -> list[str]:
+        """What a replica that refuses the canary's bundle says of it."""
+        rows = self.desk.ledger.rows(
+            seen.use_case.name, release_id=seen.row.release_id, action="refuse", since_us=seen.row.changed_at, limit=1
+        )
+        return [f"a replica cannot serve it: {row.reason}" for row in rows if row.id > seen.row.ledger_id]
+
+    def _wake(self, use_case: UseCase) -> list[str]:
+        """Ask again for a release that waited in the shadow while another was compared with the champion, once that has ended."""
+        plan = self.desk.ledger.plan(use_case.name)
+        if plan is None or plan.shadow is None or len(plan.arms) > 1:
+            return []
+        key = f"{plan.shadow}@{plan.version}"
+        if key in self._asked:
+            return []
+        self._asked.add(key)
+        try:
+            entered = began_with(self.desk, self.desk.ledger.release(plan.shadow))
+        except NotFound:
+            return []
+        before = entered.plan
+        if before is None or before.version == plan.version or before.champion.release_id != plan.champion.release_id:
+            return []
+        if entered.details.get("promote", "shadow") == "shadow":
+            return []
+        self._asked.discard(key)
+        return self._ask(use_case.name, plan.shadow, key)
+
+    def _ask(self, use_case: str, release_id: str, key: str) -> list[str]:
+        if key in self._asked:
+            return []
+        payload = {"use_case": use_case, "release_id": release_id}
+        self.inbox.trigger(ROLLOUT, "guard", key, payload, self.desk.clock.now_us())
+        self._asked.add(key)
+        return [f"{use_case}: the next step of {release_id} may come"]
+
+    def _show(self, found: dict[str, Seen | None]) -> None:
+        if time.monotonic() - self._shown_s < SHOWN_S and self._shown:
+            return
+        self._shown_s = time.monotonic()
+        now = {name: self._measure(name, seen) for name, seen in found.items()}
+        if now != self._shown:
+            write_rollouts(self.desk.layout, now)
+            self._shown = now
+
+    def _measure(self, name: str, seen: Seen | None) -> RolloutMeasure:
+        # why: before its first release a use case has nobody to compare with
+        plan = self.desk.ledger.plan(name)
+        waiting = waiting_for_sign_off(self.desk, name) if plan is not None and plan.shadow else ()
+        return RolloutMeasure(_canary(seen) if seen else None, tuple(row.release_id for row in waiting))
+
+
+def _canary(seen: Seen) -> CanaryMeasure:
+    steps = seen.use_case.rollout.steps
+    return CanaryMeasure(
+        release_id=seen.row.release_id,
+        share=seen.arm.share,
+        step=steps.index(seen.step) + 1 if seen.step else 0,
+        steps=len(steps),
+        began_us=seen.row.changed_at,
+        until_us=seen.until_us,
+        decisions=seen.ours.asked,
+        needed=seen.step.decisions if seen.step else 0,
+        failed=seen.ours.failed,
+        degraded=seen.ours.degraded,
+        limits=tuple(LimitMeasure(**asdict(limit), words=limit.words) for limit in seen.limits),
+    )
+
+
+def _counts(health: Health) -> dict[str, Any]:
+    slowest = health.quantile(0.99)
+    return {"decided": health.decided, "failed": health.failed, "degraded": health.degraded, "slowest_hundredth_s": slowest}
