@@ -8,6 +8,12 @@ BOUNDS = ("estimate", "low", "high")
 """Values of the label `bound` of a figure with an interval."""
 VERDICTS = ("ship", "stop", "keep running")
 """Values of the label `verdict` of an experiment."""
+STEP_NEEDS = ("time", "decisions")
+"""Values of the label `what` of how far a canary's step is."""
+LIMITS = ("failed", "degraded", "latency")
+"""Values of the label `limit` of a canary."""
+STOPPERS = ("flow guard", "flow rollout", "flow monitor")
+"""Values of the label `actor` of canaries that were stopped."""
 SIZES = ("total", "median", "p99", "largest")
 """Values of the label `size` of feature states."""
 
@@ -112,6 +118,19 @@ SERVICE_UP = _gauge("offerloop_service_up", "1 while a service of this installat
 PLAN_VERSION = _gauge("offerloop_plan_version", "Version of the traffic plan in the ledger.", "use_case")
 TRAFFIC_SHARE = _gauge("offerloop_traffic_share", "Share of all entities that an arm gets.", "use_case", "arm", "release_id")
 RELEASES = _gauge("offerloop_releases", "Releases by the stage they stand in.", "use_case", "stage")
+CANARY_STEP = _gauge("offerloop_canary_step", "Step of the roll-out that the canary is at, from 1; 0 without one.", "use_case")
+CANARY_PROGRESS = _gauge(
+    "offerloop_canary_progress", "Share of what a canary's step takes at least that has come.", "use_case", "release_id", "what"
+)
+CANARY_LIMIT = _gauge(
+    "offerloop_canary_limit",
+    "What a canary's figure is for sure, as a share of what it may be; above 1 it is stopped.",
+    "use_case",
+    "release_id",
+    "limit",
+)
+CANARY_STOPS = _gauge("offerloop_canary_stops", "Canaries that were stopped, by whom.", "use_case", "actor")
+SIGN_OFF_WAITING = _gauge("offerloop_sign_off_waiting", "Releases in the shadow that wait for a person's sign-off.", "use_case")
 LEDGER_NEWEST = _gauge("offerloop_ledger_newest_id", "Id of the newest row of the ledger.", "use_case")
 INBOX_ROWS = _gauge("offerloop_inbox_rows", "Triggers in the inbox by what became of them.", "status")
 REWARD = _gauge(
@@ -189,6 +208,11 @@ METRICS = (
     PLAN_VERSION,
     TRAFFIC_SHARE,
     RELEASES,
+    CANARY_STEP,
+    CANARY_PROGRESS,
+    CANARY_LIMIT,
+    CANARY_STOPS,
+    SIGN_OFF_WAITING,
     LEDGER_NEWEST,
     INBOX_ROWS,
     REWARD,

@@ -140,7 +140,7 @@ def run(settings: Settings, ended: threading.Event) -> None:
     clock = open_installation(layout, settings.clock).clock
     address = os.environ.get("PREFECT_API_URL", f"http://127.0.0.1:{settings.ports.prefect}/api")
     inbox, ledger = Inbox(layout.ledger), Ledger(layout.ledger)
-    guard = Guard(Desk(layout, ledger, load_all(settings.use_cases), clock), inbox)
+    guard = Guard(Desk(layout, ledger, load_all(settings.use_cases, settings.approvers), clock), inbox)
     reconciled = time.monotonic()
     with httpx.Client(base_url=address, timeout=10.0, trust_env=False) as client:
         dispatcher = Dispatcher(inbox, client, clock, settings.use_cases, f"dispatcher-{os.getpid()}-{time.time_ns()}")

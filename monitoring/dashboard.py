@@ -5,6 +5,10 @@ from collections.abc import Iterator
 from contracts.metrics import (
     ACCEPTED,
     ACTIONS,
+    CANARY_LIMIT,
+    CANARY_PROGRESS,
+    CANARY_STEP,
+    CANARY_STOPS,
     DECISION_SECONDS,
     DECISIONS,
     DEGRADED,
@@ -33,6 +37,7 @@ from contracts.metrics import (
     SERVICE_UP,
     SHADOW_GAIN,
     SHADOW_SCORED,
+    SIGN_OFF_WAITING,
     SKEW_ROWS,
     STATE_BYTES,
     STATES,
@@ -269,6 +274,28 @@ def _by_arm(part: Metric) -> str:
 
 
 STEPPED = (
+    Panel(
+        "Step of the canary",
+        "Which step of its roll-out, from 1; 0 without a canary. And what its step takes at least that has come.",
+        (
+            Query(f"{CANARY_STEP.series}{{{CHOSEN}}}", "{{use_case}} step"),
+            Query(f"{CANARY_PROGRESS.series}{{{CHOSEN}}}", "{{use_case}} {{what}}"),
+        ),
+    ),
+    Panel(
+        "Limits of the canary",
+        "What its figure is for sure, as a share of what it may be: above 1 it is stopped.",
+        (Query(f"{CANARY_LIMIT.series}{{{CHOSEN}}}", "{{use_case}} {{limit}}"),),
+        unit="percentunit",
+    ),
+    Panel(
+        "Stopped, and waiting for people",
+        "Canaries that were stopped, by whom; releases that wait for a sign-off.",
+        (
+            Query(f"{CANARY_STOPS.series}{{{CHOSEN}}}", "{{use_case}} stopped by {{actor}}"),
+            Query(f"{SIGN_OFF_WAITING.series}{{{CHOSEN}}}", "{{use_case}} wait for a sign-off"),
+        ),
+    ),
     Panel("Failed by arm", "Decisions that could not be made, for each that was.", (Query(_by_arm(FAILED), "{{use_case}} {{arm}}"),)),
     Panel(
         "Degraded by arm",

@@ -21,6 +21,10 @@ from prometheus_client.registry import Collector
 from contracts.clock import SECOND_US, Clock
 from contracts.metrics import (
     BOUNDS,
+    CANARY_LIMIT,
+    CANARY_PROGRESS,
+    CANARY_STEP,
+    CANARY_STOPS,
     EXPERIMENT_GAIN,
     EXPERIMENT_PROGRESS,
     EXPERIMENT_VERDICT,
@@ -29,6 +33,7 @@ from contracts.metrics import (
     GUARD_RAIL,
     INBOX_ROWS,
     LEDGER_NEWEST,
+    LIMITS,
     MATURED,
     METRICS,
     MONITOR_AGE_SECONDS,
@@ -38,10 +43,13 @@ from contracts.metrics import (
     SAMPLE_RATIO,
     SERVICE_UP,
     SHADOW_GAIN,
+    SIGN_OFF_WAITING,
     SIZES,
     SKEW_ROWS,
     STATE_BYTES,
     STATES,
+    STEP_NEEDS,
+    STOPPERS,
     TABLE_AGE_SECONDS,
     TABLE_ROWS,
     TRAFFIC_SHARE,
@@ -57,6 +65,13 @@ from releases.ledger import Ledger
 from storage.installation import open_installation
 from storage.layout import Layout
 from storage.measures import ExperimentMeasure, Interval, StateMeasure, UseCaseMeasures, read, read_states
+from storage.rollouts import CanaryMeasure, RolloutMeasure, read_rollouts
+
+MOST_REFUSALS = 1_000
+"""Of a use case, among which canaries that were stopped are counted."""
+
+STOPPED = "stopped as canary"
+"""How the ledger's reason begins where a canary was stopped."""
 
 Sample = tuple[Metric, tuple[str, ...], float]
 ServicesUp = Callable[[], Mapping[str, bool]]
@@ -100,13 +115,14 @@ class InstallationCollector(Collector):
             yield INBOX_ROWS, (status,), float(rows)
         measures = read(self.layout)
         yield MONITOR_AGE_SECONDS, (), time.time() - measures.made_s if measures else nan
-        states = read_states(self.layout)
+        states, rollouts = read_states(self.layout), read_rollouts(self.layout)
         for use_case in self.use_cases:
             plan = self.ledger.plan(use_case)
             yield from self._ledger(use_case, plan)
             measured = measures.use_cases.get(use_case) if measures else None
             yield from _measured(use_case, measured, self.clock.now_us(), plan)
             yield from _states(use_case, states.get(use_case))
+            yield from _rollout(use_case, rollouts.get(use_case), self.clock.now_us())
 
     def _ledger(self, use_case: str, plan: TrafficPlan | None) -> Iterator[Sample]:
         newest = self.ledger.rows(use_case, limit=1)
@@ -118,6 +134,10 @@ class InstallationCollector(Collector):
         stages = [release.stage for release in self.ledger.releases(use_case)]
         for stage in get_args(Stage):
             yield RELEASES, (use_case, stage), float(stages.count(stage))
+        refusals = self.ledger.rows(use_case, limit=MOST_REFUSALS, action="refused")
+        for actor in STOPPERS:
+            stopped = [row for row in refusals if row.actor == actor and row.reason.startswith(STOPPED)]
+            yield CANARY_STOPS, (use_case, actor), float(len(stopped))
 
 
 def _measured(use_case: str, measured: UseCaseMeasures | None, now_us: int, plan: TrafficPlan | None) -> Iterator[Sample]:
@@ -156,6 +176,27 @@ def _experiments(use_case: str, measured: UseCaseMeasures | None) -> Iterator[Sa
     yield SAMPLE_RATIO, (use_case, CONTROL), nan if control is None else control
     shadow = measured.shadow if measured else None
     yield from _interval(SHADOW_GAIN, (use_case, shadow.release_id if shadow else ""), shadow.gain if shadow else None)
+
+
+def _rollout(use_case: str, found: RolloutMeasure | None, now_us: int) -> Iterator[Sample]:
+    """How far a roll-out is, as the guard last saw it; without a canary one without figures, so that every series is there."""
+    canary = found.canary if found else None
+    release_id = canary.release_id if canary else ""
+    yield SIGN_OFF_WAITING, (use_case,), float(len(found.waiting) if found else 0)
+    yield CANARY_STEP, (use_case,), float(canary.step if canary else 0)
+    came = _came(canary, now_us) if canary else (nan, nan)
+    for what, share in zip(STEP_NEEDS, came, strict=True):
+        yield CANARY_PROGRESS, (use_case, release_id, what), share
+    limits = {limit.name: limit for limit in canary.limits} if canary else {}
+    for name in LIMITS:
+        share = limits[name].surely / limits[name].most if name in limits and limits[name].most else nan
+        yield CANARY_LIMIT, (use_case, release_id, name), share
+
+
+def _came(canary: CanaryMeasure, now_us: int) -> tuple[float, float]:
+    lasts_us = canary.until_us - canary.began_us
+    passed = min((now_us - canary.began_us) / lasts_us, 1.0) if lasts_us > 0 else 1.0
+    return passed, min(canary.decisions / canary.needed, 1.0) if canary.needed else 1.0
 
 
 def _states(use_case: str, found: StateMeasure | None) -> Iterator[Sample]:

@@ -15,15 +15,16 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from contracts.clock import DAY_US, HOUR_US, Clock
-from contracts.metrics import BOUNDS, METRICS, SIZES, VERDICTS, Source
+from contracts.metrics import BOUNDS, LIMITS, METRICS, SIZES, STEP_NEEDS, VERDICTS, Source
 from monitoring.exporter import InstallationCollector, registry
 from monitoring.measure import measure
 from monitoring.services import services_up
 from releases.inbox import Inbox
 from releases.ledger import Act, Ledger
-from releases.stages import start
+from releases.stages import register, reject, start
 from storage.layout import Layout
 from storage.measures import ExperimentMeasure, Interval, ShadowMeasure, StateMeasure, write, write_states
+from storage.rollouts import CanaryMeasure, LimitMeasure, RolloutMeasure, write_rollouts
 from tests.monitoring.conftest import NOON, Shop
 from use_cases.definition import UseCase
 
@@ -109,6 +110,24 @@ def test_live_comparisons_and_the_shadow_are_shown(scrape: CollectorRegistry, la
     assert [value("guard_rail", arm="challenger", metric=metric) for metric in ("decisions", "none")] == [1.0, -1.0]
     assert value("shadow_gain", release_id="r-3", bound="low") == -2.0
     assert math.isnan(value("shadow_gain", release_id="r-3", bound="high") or 0.0)
+
+
+def test_how_far_a_roll_out_is_is_shown(scrape: CollectorRegistry, layout: Layout, ledger: Ledger) -> None:
+    def value(name: str, **labels: str) -> float | None:
+        return scrape.get_sample_value(f"offerloop_{name}", {"use_case": "shop", **labels})
+
+    assert (value("canary_step"), value("sign_off_waiting"), value("canary_stops", actor="flow guard")) == (0.0, 0.0, 0.0)
+    limits = (LimitMeasure("failed", 0.02, 0.0, 0.001, 0.005, False, ""), LimitMeasure("degraded", 0.0, 0.0, 0.0, 0.0, False, ""))
+    canary = CanaryMeasure("r-2", 0.05, 1, 2, NOW - HOUR_US, NOW + HOUR_US, 30, 40, 1, 0, limits)
+    write_rollouts(layout, {"shop": RolloutMeasure(canary, ("r-3", "r-4"))})
+    for release_id, actor, reason in (("r-5", "flow guard", "stopped as canary at 5%: it failed"), ("r-6", "flow train", "no gain")):
+        register(ledger, "shop", release_id, release_id, Act("test", 0, "trained"))
+        reject(ledger, "shop", release_id, Act(actor, 0, reason))
+
+    assert (value("canary_step"), value("sign_off_waiting"), value("canary_stops", actor="flow guard")) == (1.0, 2.0, 1.0)
+    assert [value("canary_progress", release_id="r-2", what=what) for what in STEP_NEEDS] == [0.5, 0.75]
+    shown = {limit: value("canary_limit", release_id="r-2", limit=limit) for limit in LIMITS}
+    assert shown["failed"] == pytest.approx(0.2) and math.isnan(shown["degraded"] or 0.0) and math.isnan(shown["latency"] or 0.0)
 
 
 def test_what_runs_is_what_a_living_supervisor_says(layout: Layout) -> None:
