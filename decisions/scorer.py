@@ -12,6 +12,7 @@ from contracts.catalogue import Catalogue
 from contracts.errors import InvalidInput
 from decisions.linear import LINEAR_FILE, build_linear
 from decisions.matrix import Floats, ModelColumns, Positions, rows
+from decisions.model_text import check_model_text
 
 ScorerKind: TypeAlias = Literal["constant", "table", "linear", "lightgbm"]
 
@@ -62,6 +63,7 @@ class LightGBMScorer:
     """
 
     def __init__(self, model: str, columns: ModelColumns) -> None:
+        check_model_text(model.encode(), MODEL_FILE)
         import lightgbm  # why: an engine; a release without a model, and the command line, must not pay for it
 
         try:
