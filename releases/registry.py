@@ -1,19 +1,26 @@
 """The registry: what MLflow shows people of the releases. The ledger is the truth; aliases follow its traffic plan."""
 
+import json
 import os
+import secrets as random
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contracts.clock import to_datetime
-from contracts.errors import InvalidInput, StoreUnavailable
+from contracts.digests import digest_of
+from contracts.errors import BundleRefused, InvalidInput, NotFound, StoreUnavailable
 from contracts.traffic import CANARY, CHALLENGER, CHAMPION, TrafficPlan
-from releases.bundle import Bundle
+from releases.bundle import Bundle, read_bundle
 from releases.card import leaves, note
+from releases.mlmodel import mlmodel
+from storage.files import sync
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import DatasetInput, Run
 
 SHADOW = "shadow"
 ALIASES = (CHAMPION, CHALLENGER, CANARY, SHADOW)
@@ -28,6 +35,7 @@ _ENVIRONMENT = {
 }
 # why: without it MLflow's pages show what belongs to language models, and hide the charts that compare runs
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+_MODEL = "model"
 _RELEASE, _PARENT, _ALREADY_THERE = "release_id", "mlflow.parentRunId", "RESOURCE_ALREADY_EXISTS"
 _REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE")
 _MAX_VALUE = 5_000
@@ -71,7 +79,9 @@ class Registry:
         """Log a release as a run of the experiment named for its use case, and register it as a version of the model of that name.
 
         The run holds settings, policy and digests as parameters, the figures with their intervals as metrics, the gate's reasons as its
-        description, the bundle's files as artifacts. Once a release: calling it again completes what is missing and returns the same.
+        description, the tables and the training set as inputs with their digests. Its artifact `model` is the bundle, in a folder of its
+        name, and `MLmodel`, by which MLflow's `pyfunc` loads it. Once a release: calling it again completes what is missing and returns the
+        same.
 
         Args:
             bundle: as read and verified.
@@ -131,6 +141,40 @@ class Registry:
                 self._client.set_registered_model_alias(plan.use_case, alias, target[alias])
         return AliasChanges({alias: wanted[alias] for alias in changed}, removed, missing)
 
+    def fetch(self, use_case: str, release_id: str, bundles: Path, secrets: Path) -> Bundle:
+        """Bring a bundle back from MLflow whose local copy was lost or damaged. A damaged one is kept beside it, under another name.
+
+        Args:
+            use_case: of the release.
+            release_id: its name.
+            bundles: folder of all bundles.
+            secrets: of the installation: the bundle must be signed by a key that is trusted there.
+
+        Raises:
+            StoreUnavailable: MLflow cannot be reached or fails.
+            NotFound: MLflow has no such release.
+            BundleRefused: what MLflow has is not what its name says, or is not signed.
+        """
+        with suppress(BundleRefused):
+            return read_bundle(bundles, release_id, secrets)
+        bundles.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".draft-", dir=bundles) as draft:
+            with self._errors():
+                experiment = self._client.get_experiment_by_name(use_case)
+                run = self._run_of(experiment.experiment_id, release_id) if experiment else None
+                if run is None:
+                    raise NotFound(f"release of {use_case} in MLflow", release_id)
+                found = Path(self._client.download_artifacts(run.info.run_id, f"{_MODEL}/{release_id}", draft))
+            read_bundle(found.parent, release_id, secrets)
+            for file in (*found.iterdir(), found):
+                sync(file)
+            target = bundles / release_id
+            with suppress(FileNotFoundError):
+                target.rename(bundles / f".damaged-{release_id}-{random.token_hex(4)}")
+            found.rename(target)
+        sync(bundles)
+        return read_bundle(bundles, release_id, secrets)
+
     def _experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
         if found is None:
@@ -150,7 +194,7 @@ class Registry:
         documents = {
             "settings": parts.settings,
             "policy": parts.policy,
-            "data": parts.data,
+            "data": {name: value for name, value in parts.data.items() if name != "partitions"},
             "code": parts.code,
             "engine": dict(parts.engine),
         }
@@ -163,7 +207,9 @@ class Registry:
         if run is None:
             run = self._client.create_run(experiment_id, run_name=bundle.release_id, tags={_RELEASE: bundle.release_id})
         run_id = run.info.run_id
-        self._client.log_artifacts(run_id, str(bundle.path), "bundle")
+        self._client.log_artifacts(run_id, str(bundle.path), f"{_MODEL}/{bundle.release_id}")
+        self._client.log_text(run_id, mlmodel(bundle), f"{_MODEL}/MLmodel")
+        self._client.log_inputs(run_id, _inputs(bundle))
         self._client.log_batch(
             run_id,
             metrics=[] if run.data.metrics else [Metric(name, value, at // 1_000, 0) for name, value in metrics.items()],
@@ -201,9 +247,9 @@ class Registry:
         )
         version = self._client.create_model_version(
             use_case,
-            f"runs:/{run_id}/bundle",
+            f"runs:/{run_id}/{_MODEL}",
             run_id,
-            tags={_RELEASE: bundle.release_id, "digest": bundle.digest},
+            tags=_named(bundle),
             description=note(bundle),
             await_creation_for=0,
         )
@@ -238,22 +284,55 @@ def _is_ours(alias: str) -> bool:
 
 
 def _tags(bundle: Bundle, at: int) -> dict[str, str]:
-    parts = bundle.parts
-    code = parts.code if isinstance(parts.code, dict) else {}
-    gate = parts.gate if isinstance(parts.gate, dict) else {}
-    tags = {
-        _RELEASE: bundle.release_id,
-        "digest": bundle.digest,
-        "use_case": parts.use_case,
+    tags = _named(bundle) | {
         "logical_time": to_datetime(at).isoformat(),
         "mlflow.source.name": "offerloop",
         "mlflow.note.content": note(bundle),
     }
-    if "revision" in code:
-        tags["git_revision"] = tags["mlflow.source.git.commit"] = str(code["revision"])
-    if "accepted" in gate:
-        tags["gate"] = str(gate.get("step", "accepted")) if gate["accepted"] else "refused"
+    if "git_revision" in tags:
+        tags["mlflow.source.git.commit"] = tags["git_revision"]
     return tags
+
+
+def _named(bundle: Bundle) -> dict[str, str]:
+    """What a release is found by."""
+    parts = bundle.parts
+    said = {"git_revision": parts.code.get("revision"), "image": parts.code.get("image"), "feature_set": parts.settings.get("feature_set")}
+    tags = {_RELEASE: bundle.release_id, "digest": bundle.digest, "use_case": parts.use_case, "catalogue": parts.catalogue.digest}
+    tags |= {name: str(value) for name, value in said.items() if value}
+    if "accepted" in parts.gate:
+        tags["gate"] = str(parts.gate.get("step", "accepted")) if parts.gate["accepted"] else "refused"
+    return tags
+
+
+def _inputs(bundle: Bundle) -> "list[DatasetInput]":
+    """The tables of the snapshot and the training set made of them, each by a digest (MLflow keeps 36 digits of one)."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    data, use_case = bundle.parts.data, bundle.parts.use_case
+    tables: dict[str, list[Any]] = {}
+    for partition in data.get("partitions", ()):
+        tables.setdefault(partition["table"], []).append(partition)
+    found = [
+        (table, digest_of(parts), {"from": parts[0]["day"], "until": parts[-1]["day"]}, sum(part["rows"] for part in parts))
+        for table, parts in tables.items()
+    ]
+    if "training_set" in data:
+        found.append(("training_set", data["training_set"], {}, data.get("rows", 0)))
+    return [
+        DatasetInput(
+            Dataset(
+                f"{use_case}.{name}",
+                digest[:36],
+                "offerloop",
+                json.dumps({"use_case": use_case, "table": name, **days}),
+                None,
+                f'{{"num_rows": {rows}}}',
+            ),
+            [InputTag("mlflow.data.context", "training")],
+        )
+        for name, digest, days, rows in found
+    ]
 
 
 def _short(value: object) -> str:

@@ -1,4 +1,6 @@
+import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -11,12 +13,17 @@ from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from contracts.errors import InvalidInput, StoreUnavailable
+from bench.made_releases import made
+from contracts.errors import BundleRefused, InvalidInput, NotFound, StoreUnavailable
 from contracts.traffic import Arm, TrafficPlan
 from releases.bundle import Bundle, BundleParts, read_bundle, write_bundle
 from releases.registry import Registry
+from training.served_model import runtime_of_bundle
+from use_cases.definition import load
 
 AT = 1_700_000_000_000_000
 
@@ -99,9 +106,80 @@ def test_a_run_tells_a_person_what_the_release_is(
     assert urllib.request.urlopen(logged.url, timeout=30).status == 200
 
     # why: the files in MLflow are the bundle, byte for byte: it can be served from there
-    client.download_artifacts(logged.run_id, "bundle", str(tmp_path))
-    (tmp_path / "bundle").rename(tmp_path / bundle.release_id)
+    client.download_artifacts(logged.run_id, f"model/{bundle.release_id}", str(tmp_path))
     assert read_bundle(tmp_path, bundle.release_id).digest == bundle.digest
+
+
+def test_what_it_was_trained_on_is_its_input(registry: Registry, tracking_uri: str, written: Callable[..., Bundle]) -> None:
+    from mlflow import MlflowClient
+
+    days = [{"table": "decisions", "day": f"2026-01-0{day}", "rows": 10 * day, "digest": "ab" * 32} for day in (1, 2)]
+    bundle = written("read", data={"training_set": "cd" * 32, "rows": 20, "partitions": days})
+    run = MlflowClient(tracking_uri).get_run(registry.log_release(bundle, AT).run_id)
+    assert "data/partitions" not in run.data.params
+    assert run.inputs is not None
+    found = {each.dataset.name: each.dataset for each in run.inputs.dataset_inputs}
+    assert sorted(found) == ["read.decisions", "read.training_set"]
+    assert found["read.training_set"].digest == "cd" * 18
+    assert json.loads(found["read.decisions"].source) == {
+        "use_case": "read",
+        "table": "decisions",
+        "from": "2026-01-01",
+        "until": "2026-01-02",
+    }
+    assert json.loads(found["read.decisions"].profile or "") == {"num_rows": 30}
+    assert [tag.value for each in run.inputs.dataset_inputs for tag in each.tags] == ["training"] * 2
+
+
+def test_a_bundle_that_was_lost_or_damaged_comes_back(registry: Registry, written: Callable[..., Bundle], tmp_path: Path) -> None:
+    bundle = written("lost")
+    registry.log_release(bundle, AT)
+    secrets = bundle.path.parent / "secrets"
+    bundles = tmp_path / "bundles"
+    assert registry.fetch("lost", bundle.release_id, bundles, secrets).digest == bundle.digest
+    damaged = bundles / bundle.release_id / "policy.json"
+    damaged.chmod(0o644)
+    damaged.write_bytes(b"{}")
+    assert registry.fetch("lost", bundle.release_id, bundles, secrets).digest == bundle.digest
+    assert registry.fetch("lost", bundle.release_id, bundles, secrets).path == bundles / bundle.release_id
+    left = sorted(path.name for path in bundles.iterdir())
+    assert left[0].startswith(f".damaged-{bundle.release_id}-")
+    assert left[1:] == [bundle.release_id]
+    with pytest.raises(BundleRefused, match="it is signed by"):
+        registry.fetch("lost", bundle.release_id, tmp_path / "elsewhere", tmp_path / "secrets")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    with pytest.raises(NotFound, match="in MLflow"):
+        registry.fetch("lost", "r-0123456789abcdef", bundles, secrets)
+    with pytest.raises(NotFound, match="in MLflow"):
+        registry.fetch("never", bundle.release_id, tmp_path / "elsewhere", secrets)
+
+
+def test_others_score_with_mlflow_what_serving_scores_to_the_bit(
+    registry: Registry, tracking_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    use_case = load("game_promotion")
+    made_parts = made(use_case, 2, trees=20, leaves=7)
+    bundle = read_bundle(tmp_path, write_bundle(tmp_path, made_parts, tmp_path / "secrets"))
+    registry.log_release(bundle, AT)
+    registry.sync_aliases(plan("game_promotion", Arm("champion", bundle.release_id, 1.0)))
+    monkeypatch.setattr(pickle, "Unpickler", None)
+    mlflow.set_tracking_uri(tracking_uri)
+    model = mlflow.pyfunc.load_model("models:/game_promotion@champion")
+    assert model.metadata.get_input_schema().input_names() == list(use_case.feature_set.names)
+    features = np.array(bundle.parts.golden["features"].to_list())
+    found = model.predict(pd.DataFrame(features, columns=list(use_case.feature_set.names)))
+    _, runtime = runtime_of_bundle(bundle)
+    for row, values in enumerate(features):
+        eligible = runtime.eligibility.eligible(values.tolist(), {}, AT)
+        scores = runtime.scorer.scores(values, eligible.positions)
+        shares = runtime.policy.probabilities(scores, eligible.positions)
+        assert found.loc[row, [f"score:{name}" for name in eligible.ids]].to_numpy().tobytes() == scores.tobytes()
+        assert found.loc[row, [f"probability:{name}" for name in eligible.ids]].to_numpy().tobytes() == shares.tobytes()
+        forbidden = [name for name in runtime.catalogue.index if name not in eligible.ids]
+        assert found.loc[row, [f"score:{name}" for name in forbidden]].isna().all()
+        assert (found.loc[row, [f"probability:{name}" for name in forbidden]] == 0.0).all()
 
 
 def test_a_release_is_logged_once(registry: Registry, written: Callable[..., Bundle]) -> None:
