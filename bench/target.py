@@ -19,6 +19,7 @@ MEASURED: Mapping[str, str] = {
     "P13": "bench.off_policy",
     "P14": "bench.start",
     "R3": "bench.bad_swaps",
+    "R4": "bench.mutated",
     "Q1": "bench.game",
     "Q2": "bench.coverage",
     "Q3": "bench.hillstrom",
