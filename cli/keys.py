@@ -1,12 +1,12 @@
 """`offerloop keys`."""
 
 import click
-import msgspec
 
 from cli.here import layout_of, settings_of
 from cli.output import json_option, print_json, print_table
 from contracts.errors import NotFound
-from serving.keys import Key, Scope, drop_key, keys_path, make_key, owner_key
+from serving import keys as kept
+from serving.keys import OF_PROGRAMS, Scope, drop_key, make_key, owner_key
 
 
 @click.group()
@@ -19,8 +19,7 @@ def keys() -> None:
 @click.pass_context
 def list_keys(context: click.Context, as_json: bool) -> int:
     """List names and scopes."""
-    path = keys_path(layout_of(settings_of(context)))
-    known = msgspec.json.decode(path.read_bytes(), type=list[Key]) if path.exists() else []
+    known = kept.list_keys(layout_of(settings_of(context)))
     if as_json:
         print_json([{"name": key.name, "scopes": key.scopes} for key in known])
     else:
@@ -31,12 +30,20 @@ def list_keys(context: click.Context, as_json: bool) -> int:
 @keys.command("make")
 @click.argument("name")
 @click.option(
-    "--scope", "scopes", type=click.Choice([scope.value for scope in Scope]), multiple=True, help="What it may do; all by default."
+    "--scope",
+    "scopes",
+    type=click.Choice([scope.value for scope in Scope]),
+    multiple=True,
+    help="What it may do; decide, record and read by default.",
 )
 @click.pass_context
 def make(context: click.Context, name: str, scopes: tuple[str, ...]) -> int:
-    """Make a key and print it: the only time it can be seen. Replicas accept it within a second."""
-    click.echo(make_key(layout_of(settings_of(context)), name, tuple(Scope(scope) for scope in scopes) or tuple(Scope)))
+    """Make a key and print it: the only time it can be seen. Replicas accept it within a second.
+
+    A person who uses the console needs `--scope view` to see, and `--scope operate` too, to approve, reject, promote and roll back. The
+    key's name is the person's: that is who stands in the ledger, and whom a use case names among its approvers.
+    """
+    click.echo(make_key(layout_of(settings_of(context)), name, tuple(Scope(scope) for scope in scopes) or OF_PROGRAMS))
     return 0
 
 

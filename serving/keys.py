@@ -20,11 +20,19 @@ OWNER = "owner"
 
 
 class Scope(StrEnum):
-    """What a key may do: ask for decisions; send events and outcomes; read log and status."""
+    """What a key may do: ask for decisions; send events and outcomes; read log and status; see the console; act on releases there."""
 
     DECIDE = "decide"
     RECORD = "record"
     READ = "read"
+    VIEW = "view"
+    OPERATE = "operate"
+
+
+OF_PROGRAMS = (Scope.DECIDE, Scope.RECORD, Scope.READ)
+"""What a key may do that was made without saying so."""
+
+MOST_NAME = 64
 
 
 class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,24 +57,46 @@ class Keys:
             Forbidden: the key lacks the scope.
         """
         sent = bytes.fromhex(digest_of_bytes(_sent_key(authorization)))
+        found = self._of_digest(sent)
+        if scope not in found.scopes:
+            raise Forbidden(found.name, scope)
+        return found.name
+
+    def holder(self, key: str) -> Key:
+        """The key that is this one.
+
+        Raises:
+            Unauthorized: it is not known.
+        """
+        return self._of_digest(bytes.fromhex(digest_of_bytes(key.strip().encode(errors="replace"))))
+
+    def named(self, name: str) -> Key | None:
+        """The key of a name; None when there is none (any more)."""
+        return next((key for _, key in self._keys if key.name == name), None)
+
+    def _of_digest(self, sent: bytes) -> Key:
         found: Key | None = None
         for digest, key in self._keys:
             if hmac.compare_digest(digest, sent):
                 found = key
         if found is None:
             raise Unauthorized("The key is not known")
-        if scope not in found.scopes:
-            raise Forbidden(found.name, scope)
-        return found.name
+        return found
 
 
-def make_key(layout: Layout, name: str, scopes: Sequence[Scope] = tuple(Scope)) -> str:
+def make_key(layout: Layout, name: str, scopes: Sequence[Scope] = OF_PROGRAMS) -> str:
     """Make a key, keep its digest, and return it: this is the only time it can be seen.
 
+    Args:
+        name: of whom or what it is for. Of a key that may use the console it is the person's, and stands in the ledger.
+        scopes: what it may do.
+
     Raises:
-        InvalidInput: there is a key of that name.
+        InvalidInput: there is a key of that name, or it is none that could stand in a ledger.
     """
     known = _read(layout)
+    if not 0 < len(name) <= MOST_NAME or not name.isprintable() or name != name.strip():
+        raise InvalidInput("name", f"is {name[:MOST_NAME]!r}", f"1 to {MOST_NAME} printable characters")
     if any(key.name == name for key in known):
         raise InvalidInput("name", f"is {name!r}, which a key has", "a name of its own")
     made = f"olk_{secrets.token_urlsafe(32)}"
@@ -88,7 +118,7 @@ def owner_key(layout: Layout) -> str:
     path = layout.secrets / "api_key"
     if not path.exists():
         drop_key(layout, OWNER)
-        _put(layout, path, make_key(layout, OWNER).encode())
+        _put(layout, path, make_key(layout, OWNER, tuple(Scope)).encode())
     return path.read_text().strip()
 
 
@@ -101,6 +131,14 @@ def hook_secret(layout: Layout) -> str:
     if not path.exists():
         _put(layout, path, new_secret().encode())
     return path.read_text().strip()
+
+
+def console_secret(layout: Layout) -> bytes:
+    """What signs the console's sessions: random bytes in `secrets/console_secret`, made when there are none. Deleting it ends them all."""
+    path = layout.secrets / "console_secret"
+    if not path.exists():
+        _put(layout, path, secrets.token_hex(32).encode())
+    return bytes.fromhex(path.read_text().strip())
 
 
 def hook_secrets(layout: Layout) -> tuple[str, ...]:
@@ -116,6 +154,15 @@ def read_keys(layout: Layout) -> Keys:
         StateRefused: their file is not readable.
     """
     return Keys(_read(layout))
+
+
+def list_keys(layout: Layout) -> list[Key]:
+    """All keys, in the order they were made.
+
+    Raises:
+        StateRefused: their file is not readable.
+    """
+    return _read(layout)
 
 
 def keys_path(layout: Layout) -> Path:
@@ -140,9 +187,11 @@ def _read(layout: Layout) -> list[Key]:
     if not path.exists():
         return []
     try:
-        return msgspec.json.decode(path.read_bytes(), type=list[Key])
+        found = msgspec.json.decode(path.read_bytes(), type=list[Key])
     except msgspec.DecodeError as error:
         raise StateRefused(str(layout.root), f"api_keys.json is not readable ({error})", "Delete it and make new keys.") from error
+    # why: an owner's key may be older than a scope
+    return [msgspec.structs.replace(key, scopes=tuple(Scope)) if key.name == OWNER else key for key in found]
 
 
 def _write(layout: Layout, keys: Sequence[Key]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import Forbidden, InvalidInput, StateRefused, Unauthorized
-from serving.keys import Scope, drop_key, hook_secret, hook_secrets, keys_path, make_key, owner_key, read_keys
+from serving.keys import Scope, drop_key, hook_secret, hook_secrets, keys_path, list_keys, make_key, owner_key, read_keys
 from storage.layout import Layout
 
 
@@ -36,6 +36,30 @@ def test_a_key_may_do_only_what_it_was_made_for(layout: Layout) -> None:
     key = make_key(layout, "game", [Scope.RECORD])
     with pytest.raises(Forbidden, match="decide"):
         read_keys(layout).check(f"Bearer {key}", Scope.DECIDE)
+
+
+def test_a_key_may_not_use_the_console_unless_it_was_made_for_it(layout: Layout) -> None:
+    make_key(layout, "game")
+    make_key(layout, "ada", [Scope.VIEW, Scope.OPERATE])
+    owner_key(layout)
+    assert {key.name: key.scopes for key in list_keys(layout)} == {
+        "game": (Scope.DECIDE, Scope.RECORD, Scope.READ),
+        "ada": (Scope.VIEW, Scope.OPERATE),
+        "owner": tuple(Scope),
+    }
+
+
+def test_an_owners_key_that_is_older_than_a_scope_has_it(layout: Layout) -> None:
+    key = owner_key(layout)
+    file = keys_path(layout)
+    file.write_text(file.read_text().replace('"view"', '"read"').replace('"operate"', '"read"'))
+    assert read_keys(layout).check(f"Bearer {key}", Scope.OPERATE) == "owner"
+
+
+@pytest.mark.parametrize("name", ["", " ada", "a\nb", "a" * 65, "\u202eada"])
+def test_a_name_that_could_not_stand_in_a_ledger_is_refused(layout: Layout, name: str) -> None:
+    with pytest.raises(InvalidInput, match="name"):
+        make_key(layout, name)
 
 
 def test_a_dropped_key_is_forgotten(layout: Layout) -> None:
