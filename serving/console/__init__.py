@@ -1,0 +1,1 @@
+"""The console: the pages on which people see the loop, decide on releases, and undo them. A Serve application of its own."""

@@ -1,0 +1,191 @@
+"""Who looks at the console: a key typed once becomes a signed cookie, which is void when the key is dropped, and after twelve hours."""
+
+import hmac
+import secrets
+import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from contracts.errors import Forbidden, OfferloopError, StateRefused
+from serving.keys import Key, Scope, console_secret, read_keys
+from storage.layout import Layout
+
+LASTS_S = 12 * 3_600
+"""How long a session lasts, in real seconds."""
+
+SLOWER_S = 0.25
+"""How long the answer to a first failed sign-in is held back; each further one twice as long."""
+
+SLOWEST_S = 4.0
+MOST_FAILURES = 20
+"""Failed sign-ins from one address within `FORGET_S`, after which it must wait until they are forgotten."""
+
+FORGET_S = 300.0
+_ADDRESSES = 1_000
+
+
+class TokenRefused(OfferloopError):
+    """A form was sent without the token of its page, or with an old one."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This form was not sent from a page of yours, or you signed in anew since. Load the page again, and do it once more."
+        )
+
+
+class TooManyFailures(OfferloopError):
+    """An address has tried too many wrong keys."""
+
+    def __init__(self) -> None:
+        super().__init__(f"Too many wrong keys came from your address. Wait {FORGET_S / 60:.0f} minutes, and try again.")
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who is signed in. `session` is of this one sign-in."""
+
+    name: str
+    scopes: tuple[Scope, ...]
+    session: str
+
+    @property
+    def operates(self) -> bool:
+        """Whether they may act, and not only see."""
+        return Scope.OPERATE in self.scopes
+
+
+class _Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    name: str
+    key: str
+    until_s: float
+    session: str
+
+
+class Sessions:
+    """Opens sessions, finds them again, and signs what comes back from browsers.
+
+    Args:
+        layout: of the installation, whose keys count.
+        now_s: real seconds since 1970.
+    """
+
+    def __init__(self, layout: Layout, now_s: Callable[[], float] = time.time) -> None:
+        self._layout = layout
+        self._now_s = now_s
+        self._secret = console_secret(layout)
+        self._ended: dict[str, float] = {}
+
+    def open(self, key: str) -> str:
+        """The cookie of a new session of the key's holder.
+
+        Raises:
+            Unauthorized: the key is not known.
+            Forbidden: it may not see the console.
+        """
+        found = read_keys(self._layout).holder(key)
+        if Scope.VIEW not in found.scopes:
+            raise Forbidden(found.name, Scope.VIEW)
+        return self.seal("session", _Session(found.name, _mark(found), self._now_s() + LASTS_S, secrets.token_urlsafe(18)))
+
+    def find(self, cookie: str | None) -> Person | None:
+        """Who has this cookie; None where it is not ours, has run out, was signed out, or its key is not what it was."""
+        found = self._session(cookie)
+        if found is None or found.until_s < self._now_s() or found.session in self._ended:
+            return None
+        try:
+            key = read_keys(self._layout).named(found.name)
+        except StateRefused:
+            return None
+        if key is None or _mark(key) != found.key or Scope.VIEW not in key.scopes:
+            return None
+        return Person(key.name, key.scopes, found.session)
+
+    def end(self, cookie: str | None) -> None:
+        """Sign out: the cookie is void from now on."""
+        now = self._now_s()
+        self._ended = {session: until for session, until in self._ended.items() if until > now}
+        found = self._session(cookie)
+        if found is not None:
+            self._ended[found.session] = found.until_s
+
+    def token(self, session: str) -> str:
+        """What each form of a session carries, so that no other site can send it."""
+        return self._sign("form", session.encode())
+
+    def check_token(self, session: str, token: str) -> None:
+        """Check what a form carried.
+
+        Raises:
+            TokenRefused: it is not of this session.
+        """
+        if not hmac.compare_digest(self.token(session).encode(), token.encode(errors="replace")):
+            raise TokenRefused
+
+    def seal(self, purpose: str, content: Any) -> str:
+        """Content as text that a browser may keep and cannot change."""
+        body = msgspec.json.encode(content)
+        return f"{urlsafe_b64encode(body).decode().rstrip('=')}.{self._sign(purpose, body)}"
+
+    def unseal(self, purpose: str, text: str | None, kind: type[Any]) -> Any:
+        """What was sealed for this purpose; None where this is not it."""
+        body, _, signature = (text or "").partition(".")
+        try:
+            content = urlsafe_b64decode(body + "=" * (-len(body) % 4))
+        except ValueError:
+            return None
+        if not hmac.compare_digest(self._sign(purpose, content).encode(), signature.encode(errors="replace")):
+            return None
+        return msgspec.json.decode(content, type=kind)
+
+    def _session(self, cookie: str | None) -> _Session | None:
+        found: _Session | None = self.unseal("session", cookie, _Session)
+        return found
+
+    def _sign(self, purpose: str, content: bytes) -> str:
+        return hmac.new(self._secret, purpose.encode() + b"\0" + content, "sha256").hexdigest()
+
+
+class Attempts:
+    """Counts failed sign-ins by address, so that guessing becomes slow.
+
+    Args:
+        now_s: seconds of a clock that does not run backwards.
+    """
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
+        self._failed: dict[str, tuple[int, float]] = {}
+
+    def check(self, address: str) -> None:
+        """Whether an address may try now.
+
+        Raises:
+            TooManyFailures: it has tried too often.
+        """
+        if self._count(address) >= MOST_FAILURES:
+            raise TooManyFailures
+
+    def failed(self, address: str) -> float:
+        """Note a failure; for how many seconds its answer is to be held back."""
+        count = self._count(address) + 1
+        if len(self._failed) >= _ADDRESSES:
+            self._failed.pop(next(iter(self._failed)))
+        self._failed[address] = (count, self._now_s())
+        return min(SLOWEST_S, SLOWER_S * 2.0 ** (count - 1))
+
+    def succeeded(self, address: str) -> None:
+        """Forget an address's failures."""
+        self._failed.pop(address, None)
+
+    def _count(self, address: str) -> int:
+        count, at = self._failed.get(address, (0, 0.0))
+        return count if self._now_s() - at < FORGET_S else 0
+
+
+def _mark(key: Key) -> str:
+    """What tells a key from one that was made later under its name."""
+    return key.sha256[:32]
