@@ -1,4 +1,7 @@
-"""Deploys the decision service on the running Ray cluster: `python -m serving.deploy`. Which release is live, the ledger says."""
+"""Deploys the decision service on the running Ray cluster, and beside it the console: `python -m serving.deploy`.
+
+Which release is live, the ledger says.
+"""
 
 import logging
 import os
@@ -12,15 +15,19 @@ import msgspec
 
 from contracts.errors import OfferloopError, ServiceFailed
 from contracts.settings import Settings
+from serving.console.asking import ROOT
 from storage.layout import Layout
 
 APPLICATION = "offerloop"
 DEPLOYMENT = "decisions"
+CONSOLE = "console"
 READY_S = 120.0
+
+_LOG = logging.getLogger(__name__)
 
 
 def deploy(settings: Settings, ready_s: float = READY_S) -> None:
-    """Deploy on the cluster that `ray` finds here, and wait until decisions are answered.
+    """Deploy on the cluster that `ray` finds here, wait until decisions are answered, then deploy the console; that may fail.
 
     Ray must have been started with `serving.environment.variables`; the same must be set in this process.
 
@@ -49,9 +56,13 @@ def deploy(settings: Settings, ready_s: float = READY_S) -> None:
             logging_config={"enable_access_log": False},
         )
         serve.run(application(settings), name=APPLICATION, route_prefix="/", blocking=False)
+        wait_until_ready(settings, until)
+        try:
+            serve.run(console_application(settings), name=CONSOLE, route_prefix=ROOT, blocking=False)
+        except Exception:  # noqa: BLE001  why: whatever Ray raises here, decisions are answered, and are worth more than pages
+            _LOG.exception("the console could not be deployed; decisions are answered without it")
     finally:
         ray.shutdown()
-    wait_until_ready(settings, until)
 
 
 def application(settings: Settings) -> Any:
@@ -84,6 +95,27 @@ def application(settings: Settings) -> Any:
         **scaled,
     )
     return deployment(serve.ingress()(Replica)).bind(msgspec.json.encode(settings))
+
+
+def console_application(settings: Settings) -> Any:
+    """The Ray Serve application of the console: a replica of its own, so that those that decide do not feel it."""
+    from ray import serve
+
+    from serving.console.replica import ConsoleReplica
+
+    deployment: Any = serve.deployment(
+        name=CONSOLE,
+        num_replicas=1,
+        # why: it is to start also where decisions have taken all there is; its niceness keeps it behind them
+        ray_actor_options={"num_cpus": 0},
+        max_ongoing_requests=16,
+        max_queued_requests=64,
+        graceful_shutdown_timeout_s=5.0,
+        health_check_period_s=10.0,
+        health_check_timeout_s=30.0,
+        logging_config={"enable_access_log": False},
+    )
+    return deployment(serve.ingress()(ConsoleReplica)).bind(msgspec.json.encode(settings))
 
 
 def wait_until_ready(settings: Settings, until: float) -> None:

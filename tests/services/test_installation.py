@@ -1,12 +1,14 @@
 """The whole installation: every process killed in turn, the supervisor too, and nothing left behind."""
 
 import os
+import re
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx
 import psutil
 import pytest
 
@@ -16,6 +18,7 @@ from contracts.errors import RequestFailed
 from decisions.record import stored_decision
 from services import state
 from services.processes import SERVICE
+from serving.keys import owner_key
 from storage.journal import Journal
 from tests.installation import Running, wait_until
 
@@ -89,6 +92,35 @@ def test_everything_runs_on_loopback_alone(installation: Running) -> None:
 
 def test_a_second_up_is_refused_with_the_process_id_of_the_first(installation: Running) -> None:
     assert f"process {state.supervisor(installation.layout)} runs this installation" in installation.offerloop("up", fails=True)
+
+
+def test_the_console_answers_beside_decisions_from_a_process_of_its_own(installation: Running) -> None:
+    installation.wait_until_ready()
+    address, key = installation.addresses.api, owner_key(installation.layout)
+    with httpx.Client(base_url=address, trust_env=False, timeout=20.0) as browser:
+        wait_until(lambda: browser.get("/console/sign-in").status_code == 200, 120.0)
+        page = browser.get("/console/sign-in")
+        assert "Offerloop" in page.text and "script-src 'self'" in page.headers["content-security-policy"]
+        assert browser.get("/v1/console/decisions").status_code != 200
+        token = re.findall(r'name="token" value="(\w+)"', page.text)[0]
+        assert browser.post("/console/sign-in", data={"token": token, "key": key, "next": "/"}).status_code == 303
+        overview = browser.get("/console/")
+        assert overview.status_code == 200 and USE_CASE in overview.text
+        assert browser.get("/console/assets/style.css").headers["content-type"].startswith("text/css")
+    replicas = [process.cmdline()[0] for process in processes_of(installation, "ray") if process.name().startswith("ray::ServeRepli")]
+    assert sum("console" in name for name in replicas) == 1 and any("decisions" in name for name in replicas)
+
+
+def test_decisions_go_on_while_the_console_is_dead(installation: Running) -> None:
+    installation.wait_until_ready()
+    found = [process for process in processes_of(installation, "ray") if "ServeReplica:console" in "".join(process.cmdline())]
+    assert found
+    with installation.client() as client, Traffic(client, "console").flowing() as traffic:
+        for process in found:
+            process.kill()
+        wait_until(lambda: len(traffic.answered) > 50, 60.0)
+    assert traffic.failed == []
+    assert_kept(installation, traffic.answered)
 
 
 def test_decisions_go_on_while_each_of_the_others_is_killed_and_comes_back(installation: Running) -> None:

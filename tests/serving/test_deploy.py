@@ -62,7 +62,7 @@ class Cluster:
 
     def replicas(self) -> list[psutil.Process]:
         """The replicas' processes."""
-        return [process for process in members(self.instance) if "".join(process.cmdline()).startswith("ray::ServeReplica")]
+        return [process for process in members(self.instance) if "".join(process.cmdline()).startswith("ray::ServeReplica:offerloop:")]
 
 
 @pytest.fixture(scope="module")
