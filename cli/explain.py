@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 import click
+import numpy as np
 
 from cli.here import layout_of, ledger_of, settings_of
 from cli.output import json_option, moment, print_json, print_table
 from cli.output import number as short
+from cli.reasons import print_why
 from contracts.errors import NotFound
 from contracts.records import DECISION_EVENT, Decision
 from contracts.settings import Settings
@@ -16,6 +18,7 @@ from features.definitions import FeatureSet
 from features.online import OnlineFeatures
 from features.reading import age, value
 from serving.live import load_release
+from serving.reasons import Why, why_scored
 from storage.journal import Journal
 from use_cases.definition import UseCase, load
 
@@ -31,6 +34,7 @@ def explain(context: click.Context, decision_id: str, as_json: bool) -> int:
     use_case = load(decision.use_case)
     release = load_release(layout_of(settings), use_case, decision.release_id)
     explanation = recompute(decision, release.runtime)
+    why = why_scored(release, np.array(decision.features), decision.action) if explanation.candidates else None
     excluded = exclusions(decision, release.runtime, _shown(settings, use_case, decision), _withheld(context, decision))
     if as_json:
         print_json(
@@ -41,11 +45,12 @@ def explain(context: click.Context, decision_id: str, as_json: bool) -> int:
                 "recomputed": explanation.candidates,
                 "action": explanation.action,
                 "propensity": explanation.propensity,
+                "why": why,
                 "excluded": excluded,
             }
         )
     else:
-        _say(decision, release.feature_set, explanation, excluded)
+        _say(decision, release.feature_set, explanation, why, excluded)
     return 0 if explanation.exact else 1
 
 
@@ -79,7 +84,9 @@ def _withheld(context: click.Context, decision: Decision) -> tuple[str, ...]:
     return plan.withheld if plan else ()
 
 
-def _say(decision: Decision, feature_set: FeatureSet, explanation: Explanation, excluded: Mapping[str, tuple[str, ...]]) -> None:
+def _say(
+    decision: Decision, feature_set: FeatureSet, explanation: Explanation, why: Why | None, excluded: Mapping[str, tuple[str, ...]]
+) -> None:
     click.echo(f"Decision {decision.decision_id} of {decision.use_case} for entity {decision.entity_id}, {moment(decision.decided_at)} UTC")
     click.echo(f"Arm {decision.arm}, into which it fell with probability {decision.arm_probability:g}; release {decision.release_id}")
     seen = f"It saw the entity's events up to number {decision.seen_seq}"
@@ -104,6 +111,8 @@ def _say(decision: Decision, feature_set: FeatureSet, explanation: Explanation, 
             for logged, again in zip(decision.candidates, explanation.candidates or decision.candidates, strict=True)
         ],
     )
+    if why is not None:
+        print_why(decision.action, why)
     if excluded:
         reasons_of = [(name, "; ".join(reasons) or "not known any more") for name, reasons in excluded.items()]
         print_table("Not eligible", ("candidate", "because"), reasons_of)

@@ -6,12 +6,13 @@ import click
 
 from cli.here import desk_of, settings_of
 from cli.output import console, json_option, print_json, print_table
+from cli.reasons import print_why
 from cli.shortened import whole_id
 from contracts.errors import NotFound, StepRefused
 from contracts.traffic import TrafficPlan
 from serving.live import Release, load_release
 from serving.operations import Desk, subject
-from serving.scenarios import Beside, Offer, Played, Why, side_by_side
+from serving.scenarios import Beside, Offer, Played, side_by_side
 
 _LIKELY = 5
 
@@ -109,7 +110,7 @@ def _say_played(name: str, played: Played) -> None:
     ]
     print_table(f"{name}: what it may show, the likeliest first", ("candidate", "probability#", "expects#"), rows)
     if played.why is not None:
-        _say_why(played.why, played.likeliest)
+        print_why(played.likeliest.candidate_id, played.why)
     else:
         console().print(played.why_not)
     if played.refuses:
@@ -127,16 +128,3 @@ def _say_known(whose: str, played: Played) -> None:
         print_table(
             f"Not eligible, {whose}", ("candidate", "because"), [(no.candidate_id, "; ".join(no.reasons)) for no in played.excluded]
         )
-
-
-def _say_why(why: Why, offer: Offer) -> None:
-    rows = [("base", "", f"{why.base:+.4f}", "")]
-    rows += [
-        (reason.name, reason.text, f"{reason.amount:+.4f}", "" if reason.factor is None else f"× {reason.factor:.3f}")
-        for reason in why.reasons
-    ]
-    if why.others:
-        rows.append((f"{why.others} others", "", f"{why.rest:+.4f}", ""))
-    columns = ("column", "value#", "adds#", *(("which is#",) if why.link == "log" else ()))
-    print_table(f"Why {offer.candidate_id} scores {why.score:.4f}", columns, [row[: len(columns)] for row in rows])
-    console().print(why.words, soft_wrap=True)

@@ -6,14 +6,13 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from contracts.errors import InvalidInput
 from decisions.decide import ReleaseRuntime
 from decisions.linear import LinearScorer, standardised
 from decisions.matrix import Floats, rows
-from decisions.scorer import MODEL_FILE, LightGBMScorer
+from decisions.scorer import LightGBMScorer
 
-Link: TypeAlias = Literal["identity", "log"]
-"""From the sum to the score: the score is the sum, or `exp` of it, so that what a column adds multiplies the score."""
+Link: TypeAlias = Literal["identity", "log", "other"]
+"""From the sum to the score: the score is the sum; `exp` of it, so that what a column adds multiplies the score; or follows otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +64,6 @@ def contributions(runtime: ReleaseRuntime, features: Floats, position: int) -> C
 
     Returns:
         None for a release whose scores do not follow from features: a table, or none learned yet.
-
-    Raises:
-        InvalidInput: a LightGBM model of an objective with another link.
     """
     match runtime.scorer:
         case LightGBMScorer() as scorer:
@@ -102,6 +98,4 @@ def _link(raw: float, score: float) -> Link:
     # why: no number is its own exponential, so that the two cannot be taken for each other
     if score == raw:
         return "identity"
-    if math.isclose(score, math.exp(raw), rel_tol=1e-12):
-        return "log"
-    raise InvalidInput(MODEL_FILE, f"makes the score {score!r} of the sum {raw!r}", "an objective whose score is the sum, or `exp` of it")
+    return "log" if score > 0.0 and math.isclose(math.log(score), raw, rel_tol=1e-9, abs_tol=1e-9) else "other"

@@ -10,22 +10,18 @@ import numpy as np
 from contracts.catalogue import Candidate
 from contracts.errors import NotFound
 from contracts.records import DECISION_EVENT, Event
-from decisions.contributions import Contribution, Link, contributions
 from decisions.decide import NOTHING_SHOWN, ReleaseRuntime
 from decisions.eligibility import Shown
-from decisions.matrix import CANDIDATE_PREFIX, MATCHED_PREFIX
 from decisions.scorer import ConstantScorer
 from features.definitions import FeatureRow, FeatureSet
 from features.online import OnlineFeatures, retention
 from features.reading import age, brief
 from serving.live import Release
+from serving.reasons import Why, why_scored
 from use_cases.definition import Scenario, UseCase
 
 _UNSEEN = 0.0005
 """Total variation that rounds to nothing."""
-
-MOST_REASONS = 8
-"""Contributions that are told one by one; the rest is summed."""
 
 PICTURE = "picture"
 """The key of a candidate's content that names a file in its use case's folder `pictures/`."""
@@ -75,42 +71,6 @@ class Known:
     age: str
     missing: bool
     stale: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """What one column of the model adds to the likeliest candidate's score.
-
-    Attributes:
-        column: of the model. `name`: what it is, in words. `text`: its value as people read it.
-        amount: that it adds to the sum behind the score.
-        factor: by which it multiplies the score, where it does (a log link); else None.
-    """
-
-    column: str
-    name: str
-    text: str
-    amount: float
-    factor: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Why:
-    """Why the likeliest candidate has its score: `base` + amounts of `reasons` + `rest` = `raw`.
-
-    Attributes:
-        reasons: the strongest, at most `MOST_REASONS`. `rest`: the sum of the amounts of the `others` that are not told.
-        words: how to read the amounts.
-    """
-
-    base: float
-    reasons: tuple[Reason, ...]
-    rest: float
-    others: int
-    raw: float
-    score: float
-    link: Link
-    words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +214,7 @@ def _played(release: Release, use_case: UseCase, persona: _Persona, now_us: int,
     ]
     offers.sort(key=lambda offer: -offer.probability)
     reasons = runtime.eligibility.reasons(values, persona.shown, now_us, withheld)
-    why = _why(release, row, offers[0])
+    why = why_scored(release, row.values, offers[0].candidate_id)
     return Played(
         release_id=runtime.release_id,
         likeliest=offers[0],
@@ -290,52 +250,6 @@ def _known(feature_set: FeatureSet, row: FeatureRow) -> list[Known]:
         )
         for feature, number, age_us in zip(feature_set.features, row.values.tolist(), row.ages_us.tolist(), strict=True)
     ]
-
-
-def _why(release: Release, row: FeatureRow, likeliest: Offer) -> Why | None:
-    runtime = release.runtime
-    found = contributions(runtime, row.values, runtime.catalogue.index[likeliest.candidate_id])
-    if found is None:
-        return None
-    strongest = found.strongest
-    told, others = strongest[:MOST_REASONS], strongest[MOST_REASONS:]
-    multiplies = found.link == "log"
-    return Why(
-        base=found.base,
-        reasons=tuple(_reason(release, likeliest, one, multiplies) for one in told),
-        rest=sum(one.amount for one in others),
-        others=len(others),
-        raw=found.raw,
-        score=found.score,
-        link=found.link,
-        words=_MULTIPLIES if multiplies else _ADDS,
-    )
-
-
-_MULTIPLIES = (
-    "The model sums logarithms, so each column multiplies the expected reward: +0.10 makes it 1.105 times as large, "
-    "−0.10 makes it 0.905 times. All of them times the base are the expected reward."
-)
-_ADDS = "Each column adds so much to the expected reward. All of them and the base sum to it."
-
-
-def _reason(release: Release, offer: Offer, one: Contribution, multiplies: bool) -> Reason:
-    name, text = one.column, ""
-    if one.column in release.feature_set.names:
-        text = brief(release.feature_set, one.column, one.value)
-    elif one.column.startswith(CANDIDATE_PREFIX):
-        own = one.column.removeprefix(CANDIDATE_PREFIX)
-        name, text = f"the candidate's {own}", str(offer.attributes[own])
-    else:
-        own = one.column.removeprefix(MATCHED_PREFIX)
-        feature = _candidate(release.runtime, offer).matched[own]
-        name = f"the candidate's own {own}" + (f": {feature}" if feature else "")
-        text = brief(release.feature_set, feature, one.value) if feature else "absent"
-    return Reason(one.column, name, text, one.amount, float(np.exp(one.amount)) if multiplies else None)
-
-
-def _candidate(runtime: ReleaseRuntime, offer: Offer) -> Candidate:
-    return runtime.catalogue.candidates[runtime.catalogue.index[offer.candidate_id]]
 
 
 def _beside(

@@ -211,3 +211,27 @@ def test_personas_are_shown_side_by_side(run: Run, layout: Layout) -> None:
     whole = said(run, "scenarios", USE_CASE, release_id, "--scenario", "new")
     assert "One purchase of women's goods" in whole and "one value, whoever is asked" in whole and "Urban" in whole
     assert "scenario `old` is not known. Known: mens" in run("scenarios", USE_CASE, "--scenario", "old").err
+
+
+def test_what_cannot_be_done_is_noted_and_nothing_is_half_done(run: Run, layout: Layout) -> None:
+    release_id = candidate(layout, mens=2.0)
+    table = layout.bundles / release_id / TABLE_FILE
+    table.chmod(0o644)
+    table.write_bytes(table.read_bytes().replace(b"2.0", b"9.0"))
+    before = asked(run, "live", USE_CASE)["then"]["plan"]
+    for words in (
+        ("promote", USE_CASE, release_id),
+        ("promote", USE_CASE, "r-0123456789abcdef"),
+        ("approve", USE_CASE, release_id, "--comment", "fine"),
+        ("reject", USE_CASE, "r-0123456789abcdef", "--comment", "no"),
+    ):
+        ran = run(*words)
+        assert ran.code == 2 and ran.err.startswith("Error: ") and ran.err.count("\n") == 1, words
+        assert release_id in ran.err or "r-0123456789abcdef` is not known" in ran.err
+    assert asked(run, "live", USE_CASE)["then"]["plan"] == before
+    denied = asked(run, "ledger", "--action", "denied")
+    assert {row["actor"] for row in denied} == {"ann"}
+    assert [row["details"]["asked"] for row in denied] == ["be refused", "be approved", "be promoted", "be promoted"]
+    assert "has another digest than the manifest says" in denied[-1]["reason"]
+    assert listed(run, release_id)["scorer"] == "damaged"
+    assert "has another digest" in run("diff", release_id).err and "has another digest" in run("scenarios", USE_CASE, release_id).err

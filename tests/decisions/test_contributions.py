@@ -8,7 +8,6 @@ import pytest
 
 from contracts.catalogue import NO_ACTION, Candidate, Catalogue
 from contracts.clock import HOUR_US
-from contracts.errors import InvalidInput
 from decisions.contributions import contributions
 from decisions.decide import ReleaseRuntime, build_runtime
 from decisions.linear import LINEAR_FILE
@@ -80,10 +79,11 @@ def test_columns_have_the_values_that_the_model_sees() -> None:
     assert amounts == sorted(amounts, reverse=True) and 0.0 not in amounts
 
 
-def test_a_model_whose_score_is_neither_sum_nor_exponential_is_not_taken_apart() -> None:
+def test_a_score_that_follows_otherwise_is_not_said_to_be_the_sum() -> None:
     runtime = release("lightgbm", model_txt=fitted("binary").model_to_string().encode())
-    with pytest.raises(InvalidInput, match="makes the score"):
-        contributions(runtime, np.array([7.0, 0.9, 0.1]), 0)
+    found = contributions(runtime, np.array([7.0, 0.9, 0.1]), 0)
+    assert found is not None and found.link == "other"
+    assert found.score == pytest.approx(1.0 / (1.0 + math.exp(-found.raw)))
 
 
 LINEAR = b"""{
