@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from bench.made_releases import made
-from bench.mutated import MUTATIONS, USE_CASE, attack
+from bench.mutated import USE_CASE, attack
+from bench.mutations import MUTATIONS
 from use_cases.definition import load
 
 
