@@ -1,6 +1,7 @@
 """Releases by hand, from a candidate to champion: compare, look at personas, sign off, promote, refuse; and what served when."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,15 @@ import msgspec
 import numpy as np
 import pytest
 
+from cli.releases import bring_back
 from cli.shortened import whole_id
 from contracts.clock import to_datetime
-from contracts.errors import InvalidInput
+from contracts.errors import BundleRefused, InvalidInput
 from decisions.policies import PolicySpec
 from decisions.scorer import TABLE_FILE, encode_table
 from releases.bundle import read_bundle, write_bundle
 from releases.ledger import Act, Ledger
+from releases.registry import Registry
 from releases.stages import register
 from storage.layout import Layout
 from tests.cli.conftest import USE_CASE, Run
@@ -235,3 +238,22 @@ def test_what_cannot_be_done_is_noted_and_nothing_is_half_done(run: Run, layout:
     assert "has another digest than the manifest says" in denied[-1]["reason"]
     assert listed(run, release_id)["scorer"] == "damaged"
     assert "has another digest" in run("diff", release_id).err and "has another digest" in run("scenarios", USE_CASE, release_id).err
+
+
+def test_a_lost_bundle_is_brought_back_from_mlflow(run: Run, layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # why: MLflow's store of files needs no server; that of a running installation is tested with the registry
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    release_id = candidate(layout, mens=2.0)
+    mlflow = f"file://{tmp_path}/mlruns"
+    Registry(mlflow).log_release(read_bundle(layout.bundles, release_id), 10**15)
+    ledger = Ledger(layout.ledger)
+    row = ledger.release(release_id)
+    ledger.close()
+    shutil.rmtree(layout.bundles / release_id)
+    assert listed(run, release_id)["scorer"] == "damaged"
+    bring_back(layout, row, mlflow)
+    assert listed(run, release_id)["scorer"] == "table"
+    with pytest.raises(BundleRefused, match="the ledger's is dddd"):
+        bring_back(layout, msgspec.structs.replace(row, digest="d" * 64), mlflow)
+    assert "was never started, so that there is no MLflow" in run("releases", "--restore", release_id).err
+    assert "release `r-0` is not known" in run("releases", "--restore", "r-0").err
