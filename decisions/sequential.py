@@ -110,6 +110,9 @@ def _crossing(outside: float, inside: float, refuted: Callable[[float], bool]) -
     """Where shares begin to be refuted, between one that is and one that is not; rather too far out, so that no bound is too tight."""
     for _ in range(50):
         between = (outside + inside) / 2.0
+        # why: where nothing short of an end of [0, 1] is refuted, there is no number between it and the end at last
+        if between in (outside, inside):
+            break
         if refuted(between):
             outside = between
         else:

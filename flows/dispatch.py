@@ -147,9 +147,9 @@ def run(settings: Settings, ended: threading.Event) -> None:
         while not ended.wait(LOOK_S):
             (layout.run / "dispatcher.beat").touch()
             try:
+                dispatcher.work_off()
                 for said in guard.look():
                     print(f"guard: {said}", flush=True)
-                dispatcher.work_off()
                 if time.monotonic() - reconciled > RECONCILE_S:
                     reconciled = time.monotonic()
                     dispatcher.reconcile()

@@ -13,7 +13,7 @@ from serving.keys import hook_secrets
 from serving.messages import HookAnswer, read
 from storage.layout import Layout
 
-FLOWS = ("features", "train", "monitor", "compact")
+FLOWS = ("features", "train", "rollout", "monitor", "compact")
 """The flows that a webhook may start, which are the names of the hooks."""
 
 MOST_BYTES = 65_536

@@ -3,6 +3,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from decisions import sequential
 from decisions.sequential import Bounds, bounds, share_bounds, shared, width
@@ -63,3 +65,10 @@ def test_bounds_of_a_share_close_in_on_it() -> None:
     assert share_bounds(0, 10, 0.95).low == 0.0 and share_bounds(10, 10, 0.95).high == 1.0
     widths = [found.high - found.low for found in (share_bounds(n // 20, n, 0.95) for n in (20, 200, 2_000, 20_000))]
     assert widths == sorted(widths, reverse=True) and widths[-1] < 0.02
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.sampled_from([0.6, 0.95, 0.99]))
+def test_bounds_of_a_share_hold_what_was_seen_whatever_that_is(seen: int, others: int, confidence: float) -> None:
+    found = share_bounds(seen, seen + others, confidence)
+    share = seen / (seen + others) if seen + others else 0.5
+    assert 0.0 <= found.low <= share <= found.high <= 1.0
