@@ -1,4 +1,4 @@
-"""The card of a release: what a person reads of it first."""
+"""The card of a release: what a person reads of it first, and the whole of it."""
 
 import json
 import re
@@ -24,6 +24,12 @@ def note(bundle: Bundle) -> str:
     if figures:
         lines += ["", "| figure | value | low | high |", "|---|---|---|---|", *figures]
     return "\n".join(lines)
+
+
+def page(bundle: Bundle) -> str:
+    """The whole card as Markdown: the note, then purpose, slices, limits, inputs and use, as far as each is known."""
+    card = bundle.parts.card
+    return "\n\n".join([f"# {bundle.release_id}", note(bundle), *_sections(card)]) + "\n"
 
 
 def intervals(document: Any, path: str = "") -> Iterator[tuple[str, float, float, float]]:
@@ -55,6 +61,36 @@ def leaves(document: Any, path: str = "") -> Iterator[tuple[str, int | float | s
         yield path, str(document).lower()
     elif document is not None:
         yield path, document if isinstance(document, int | float | str) else json.dumps(document)
+
+
+def _sections(card: Mapping[str, Any]) -> Iterator[str]:
+    purpose = card.get("purpose", {})
+    if purpose:
+        yield "## What it is for\n\n" + _facts(purpose)
+    if data := card.get("data"):
+        yield "## What it was learned from\n\n" + _facts(data)
+    if limits := card.get("limits"):
+        yield "## What it does not know\n\n" + "\n".join(f"- {limit}" for limit in limits)
+    if use := card.get("use"):
+        yield "## How it is used\n\n" + _facts({**use, **card.get("outputs", {})})
+    if features := card.get("inputs", {}).get("features"):
+        names = list(dict.fromkeys(key for feature in features for key in feature))
+        rows = [[_cell(feature.get(name, "")) for name in names] for feature in features]
+        lines = [f"| {' | '.join(row)} |" for row in ([_words(name) for name in names], ["---"] * len(names), *rows)]
+        yield "## What it reads\n\n" + "\n".join(lines)
+
+
+def _facts(document: Mapping[str, Any]) -> str:
+    return "\n".join(f"- {_words(name)}: {_cell(value)}" for name, value in document.items())
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _cell(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else json.dumps(value) if isinstance(value, Mapping) else str(value)
+    return text.replace("|", "\\|")
 
 
 def _verdict(gate: Mapping[str, Any]) -> str:

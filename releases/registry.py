@@ -15,7 +15,7 @@ from contracts.digests import digest_of
 from contracts.errors import BundleRefused, InvalidInput, NotFound, StoreUnavailable
 from contracts.traffic import CANARY, CHALLENGER, CHAMPION, TrafficPlan
 from releases.bundle import Bundle, read_bundle
-from releases.card import leaves, note
+from releases.card import leaves, note, page
 from releases.mlmodel import mlmodel
 from storage.files import sync
 
@@ -209,6 +209,7 @@ class Registry:
         run_id = run.info.run_id
         self._client.log_artifacts(run_id, str(bundle.path), f"{_MODEL}/{bundle.release_id}")
         self._client.log_text(run_id, mlmodel(bundle), f"{_MODEL}/MLmodel")
+        self._client.log_text(run_id, page(bundle), "card.md")
         self._client.log_inputs(run_id, _inputs(bundle))
         self._client.log_batch(
             run_id,
@@ -250,7 +251,7 @@ class Registry:
             f"runs:/{run_id}/{_MODEL}",
             run_id,
             tags=_named(bundle),
-            description=note(bundle),
+            description=_short(note(bundle)),
             await_creation_for=0,
         )
         return str(version.version)
