@@ -92,7 +92,7 @@ def _sections(before: Bundle, after: Bundle) -> Iterator[tuple[str, Sequence[Cha
     yield "engine", _plain(*both("engine"))
     yield "figures", _plain(_figures(old), _figures(new))
     yield "gate", [*_plain(*both("gate", without=("checks", "forecast"))), *_plain(_checks(old), _checks(new))]
-    yield "card", _plain(*both("card", without=("inputs", "performance", "data")))
+    yield "card", [*_plain(_card(old), _card(new)), *_limits(old, new)]
 
 
 def _model(parts: BundleParts) -> dict[str, str]:
@@ -111,6 +111,12 @@ def _inner(parts: BundleParts, name: str, keys: Sequence[str] = (), without: Seq
     for key in keys:
         found = found.get(key) if isinstance(found, Mapping) else None
     return {key: value for key, value in found.items() if key not in without} if isinstance(found, Mapping) else {}
+
+
+def _items(parts: BundleParts, name: str, key: str) -> list[Any]:
+    """A list in a document; empty where it is absent."""
+    found = _inner(parts, name).get(key)
+    return found if isinstance(found, list) else []
 
 
 def _single(what: str, before: str, after: str) -> list[Change]:
@@ -136,8 +142,7 @@ def _named(noun: str, before: Mapping[str, Any], after: Mapping[str, Any], words
 
 
 def _features(parts: BundleParts) -> dict[str, dict[str, Any]]:
-    listed = parts.features.get("features") if isinstance(parts.features, Mapping) else None
-    found = [feature for feature in listed or () if isinstance(feature, Mapping)]
+    found = [feature for feature in _items(parts, "features", "features") if isinstance(feature, Mapping)]
     return {str(feature.get("name")): {key: value for key, value in feature.items() if key != "name"} for feature in found}
 
 
@@ -212,7 +217,7 @@ def _partitions(before: BundleParts, after: BundleParts) -> list[Change]:
 
 def _days(parts: BundleParts) -> dict[str, dict[str, tuple[int, str]]]:
     found: dict[str, dict[str, tuple[int, str]]] = {}
-    for part in _inner(parts, "data").get("partitions") or ():
+    for part in _items(parts, "data", "partitions"):
         if isinstance(part, Mapping):
             days = found.setdefault(str(part.get("table")), {})
             rows = part.get("rows")
@@ -234,8 +239,18 @@ def _figures(parts: BundleParts) -> dict[str, Any]:
 
 
 def _checks(parts: BundleParts) -> dict[str, str]:
-    checks = [check for check in _inner(parts, "gate").get("checks") or () if isinstance(check, Mapping)]
+    checks = [check for check in _items(parts, "gate", "checks") if isinstance(check, Mapping)]
     return {f"check {check.get('name')}": f"{'passed' if check.get('passed') else 'failed'}: {check.get('reason', '')}" for check in checks}
+
+
+def _card(parts: BundleParts) -> dict[str, Any]:
+    """What the card says that no other section shows."""
+    return _inner(parts, "card", ("purpose",)) | _inner(parts, "card", ("use",), without=("policy",))
+
+
+def _limits(before: BundleParts, after: BundleParts) -> list[Change]:
+    old, new = ([str(text) for text in _items(parts, "card", "limits")] for parts in (before, after))
+    return [Change("limit", text, "") for text in old if text not in new] + [Change("limit", "", text) for text in new if text not in old]
 
 
 def _leaves(document: Any, path: str = "") -> Iterator[tuple[str, str]]:

@@ -109,6 +109,20 @@ def test_documents_are_compared_leaf_by_leaf(parts: BundleParts) -> None:
     )
 
 
+def test_a_card_is_compared_where_it_says_more_than_the_rest(parts: BundleParts) -> None:
+    shared = {"inputs": {"digest": "a"}, "performance": {"value": 1.0}, "data": {"decisions": 7}}
+    before = {
+        "purpose": {"owners": ["ann"]},
+        "use": {"policy": {"epsilon": 0.1}, "control_share": 0.1},
+        "limits": ["old", "both"],
+        **shared,
+    }
+    after = {"purpose": {"owners": ["bob"]}, "use": {"policy": {"epsilon": 0.2}, "control_share": 0.2}, "limits": ["both", "new"]}
+    assert told(compared(replace(parts, card=before), card=after)) == {
+        "card": [("owners", "ann", "bob"), ("control_share", "0.1", "0.2"), ("limit", "old", ""), ("limit", "", "new")]
+    }
+
+
 def test_another_model_of_the_same_kind_differs(parts: BundleParts) -> None:
     found = compared(parts, scorer_files={"table.json": b'{"none": 0.0, "gems": 0.2, "gold": 0.3}'}, golden=parts.golden.head(1))
     ((file, before, after), (golden, *heights)) = told(found)["model"]
@@ -154,7 +168,17 @@ def test_data_is_told_by_table_and_by_days_that_differ(parts: BundleParts) -> No
 
 @pytest.mark.parametrize(
     "odd",
-    [None, [], "text", 7, {"features": None}, {"checks": None}, {"a": [{"b": [1, {"c": None}]}]}, {"partitions": [7, {"rows": None}]}],
+    [
+        None,
+        [],
+        "text",
+        7,
+        {"features": None},
+        {"checks": None},
+        {"a": [{"b": [1, {"c": None}]}]},
+        {"partitions": [7, {"rows": None}]},
+        {"limits": 7},
+    ],
 )
 def test_documents_of_another_shape_are_compared_all_the_same(parts: BundleParts, odd: Any) -> None:
     odds = dict.fromkeys(("features", "schema", "policy", "settings", "metrics", "gate", "data", "code"), odd)
