@@ -31,7 +31,9 @@ def promotion(asked: Asked) -> Page:
     content = {
         **_shared(asked, use_case, row),
         "what": _next_words(use_case, row, plan),
-        "trouble": trouble or ("" if row.stage not in ("champion", "refused") else f"It is {row.stage}: there is no step further."),
+        "trouble": trouble
+        or _gate_words(office, row)
+        or ("" if row.stage not in ("champion", "refused") else f"It is {row.stage}: there is no step further."),
         "may_skip": row.stage in ("shadow", "canary"),
         "forecast": forecast_of(office.known(row).bundle),
     }
@@ -134,6 +136,15 @@ def _next_words(use_case: UseCase, row: ReleaseRow, plan: TrafficPlan | None) ->
     of_all = percent((1.0 - plan.control_share) * share)
     up = f"up from {percent(held)}. The others stay with the champion."
     return f"It answers {percent(share)} of the entities outside control ({of_all} of all), {up}"
+
+
+def _gate_words(office: Office, row: ReleaseRow) -> str:
+    """Why its gate keeps a release from replacing the champion by steps; empty where it does not."""
+    bundle = office.known(row).bundle
+    gate = bundle.parts.gate if bundle and isinstance(bundle.parts.gate, dict) else {}
+    if row.stage in ("shadow", "canary") and gate.get("step") == "challenger":
+        return "Its gate lets it challenge the champion, not replace it: `offerloop challenge` compares the two live."
+    return ""
 
 
 def _now_words(plan: TrafficPlan, release_id: str) -> str:

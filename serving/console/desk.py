@@ -11,7 +11,7 @@ import msgspec
 from contracts.clock import Clock
 from contracts.errors import BundleRefused, NotFound
 from contracts.settings import Settings
-from contracts.traffic import TrafficPlan
+from contracts.traffic import CANARY, TrafficPlan
 from releases.bundle import Bundle, read_bundle
 from releases.inbox import Inbox
 from releases.ledger import Ledger, LedgerRow, ReleaseRow
@@ -22,6 +22,7 @@ from storage.journal import Journal
 from storage.layout import Layout
 from storage.measures import Measures, UseCaseMeasures
 from storage.measures import read as read_measures
+from storage.rollouts import CanaryMeasure, read_rollouts
 from storage.tables import Tables
 from use_cases.definition import UseCase, load_all
 
@@ -154,6 +155,17 @@ class Office:
             return read_measures(self.layout)
         except msgspec.DecodeError:
             return None
+
+    def canary(self, use_case: str) -> CanaryMeasure | None:
+        """How far the canary that answers now is, as the guard last saw it; None where there is none, or it was not seen yet."""
+        plan = self.plan(use_case)
+        try:
+            seen = read_rollouts(self.layout).get(use_case)
+        except msgspec.DecodeError:
+            return None
+        canary = seen.canary if seen else None
+        holders = {arm.release_id for arm in plan.arms if arm.name == CANARY} if plan else set()
+        return canary if canary is not None and canary.release_id in holders else None
 
     def measured(self, use_case: str) -> UseCaseMeasures | None:
         """The newest measurements of a use case."""

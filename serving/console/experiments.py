@@ -38,6 +38,7 @@ def page(asked: Asked) -> Page:
         "gains": charts.scale_of([arm.measure.gain for arm in arms]),
         "compared": charts.scale_of([one.gain for one in measured.experiments] if measured else []),
         "alarm": ALARM,
+        "canary": office.canary(use_case.name),
     }
     return Page("experiments.html", content)
 

@@ -9,20 +9,30 @@ from releases.ledger import ReleaseRow
 from serving.console import charts
 from serving.console.asking import Asked, Page
 from serving.console.desk import Office
-from serving.console.recent import Recent, recent
+from serving.console.recent import MOST, Recent, recent
 from serving.console.traffic import shares
 from serving.console.watching import Note, installation_notes, notes
 from serving.console.words import NOTHING, count, interval, percent, span
 from storage.measures import ArmMeasure, UseCaseMeasures
+from storage.rollouts import CanaryMeasure
 from use_cases.definition import UseCase
 
 
 @dataclass(frozen=True, slots=True)
-class Station:
-    """A station of the loop: its figures in words, and the page that says more, behind `/console`."""
+class Figure:
+    """A figure in words; `link` is behind `/console`, or empty."""
 
     name: str
-    figures: tuple[tuple[str, str], ...]
+    text: str
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """A station of the loop: its figures, and the page that says more, behind `/console`."""
+
+    name: str
+    figures: tuple[Figure, ...]
     link: str
 
 
@@ -65,36 +75,40 @@ def _stations(
         Station("Events", _table(measured, EVENTS, now_us), f"{of}/data"),
         Station("Features", _features(use_case, measured, newest), f"{of}/data"),
         Station("Decisions", _decisions(measured, newest, now_us), "/decisions"),
-        Station("Outcomes", (*_table(measured, OUTCOMES, now_us), ("not matured", _unmatured(measured))), f"{of}/data"),
-        Station("Training", (*_trained(trained, now_us), ("triggers open", count(waiting))), f"{of}/releases"),
-        Station("Releases", (*_arms(office, use_case.name), ("gain over control", gain)), f"{of}/releases"),
+        Station("Outcomes", (*_table(measured, OUTCOMES, now_us), Figure("not matured", _unmatured(measured))), f"{of}/data"),
+        Station("Training", (*_trained(trained, now_us, of), Figure("triggers open", count(waiting), "/ledger#inbox")), f"{of}/releases"),
+        Station("Releases", (*_arms(office, use_case.name, of), Figure("gain over control", gain, f"{of}/experiments")), f"{of}/releases"),
     )
 
 
-def _table(measured: UseCaseMeasures | None, table: str, now_us: int) -> tuple[tuple[str, str], ...]:
+def _table(measured: UseCaseMeasures | None, table: str, now_us: int) -> tuple[Figure, ...]:
     found = measured.tables.get(table) if measured else None
     if found is None or found.newest_us is None:
-        return (("in the table", "0" if found else NOTHING),)
-    return ("in the table", count(found.rows)), ("newest", f"{span(now_us - found.newest_us)} ago")
+        return (Figure("in the table", "0" if found else NOTHING),)
+    return Figure("in the table", count(found.rows)), Figure("newest", f"{span(now_us - found.newest_us)} ago")
 
 
-def _features(use_case: UseCase, measured: UseCaseMeasures | None, newest: Recent) -> tuple[tuple[str, str], ...]:
+def _features(use_case: UseCase, measured: UseCaseMeasures | None, newest: Recent) -> tuple[Figure, ...]:
     skew = measured.skew if measured else None
     checked = "not checked yet" if not skew or not skew.checked else f"{count(skew.differing)} of {count(skew.checked)}"
-    return ("defined", count(len(use_case.feature_set.names))), ("degraded", _degraded(newest)), ("differ from tables", checked)
+    return (
+        Figure("defined", count(len(use_case.feature_set.names))),
+        Figure("decisions degraded", _degraded(newest)),
+        Figure("differ from tables", checked),
+    )
 
 
 def _degraded(newest: Recent) -> str:
     return percent(newest.degraded_share) if newest.decisions else NOTHING
 
 
-def _decisions(measured: UseCaseMeasures | None, newest: Recent, now_us: int) -> tuple[tuple[str, str], ...]:
+def _decisions(measured: UseCaseMeasures | None, newest: Recent, now_us: int) -> tuple[Figure, ...]:
     in_table = measured.tables.get(DECISIONS) if measured else None
     last = newest.decisions[0].decided_at if newest.decisions else in_table.newest_us if in_table else None
     return (
-        ("in the table", count(in_table.rows) if in_table else NOTHING),
-        ("in the journal", f"{count(len(newest.decisions))}{'+' if len(newest.decisions) == 500 else ''}"),
-        ("newest", NOTHING if last is None else f"{span(now_us - last)} ago"),
+        Figure("in the table", count(in_table.rows) if in_table else NOTHING),
+        Figure("in the journal", f"{count(len(newest.decisions))}{'+' if len(newest.decisions) == MOST else ''}"),
+        Figure("newest", NOTHING if last is None else f"{span(now_us - last)} ago"),
     )
 
 
@@ -102,18 +116,25 @@ def _unmatured(measured: UseCaseMeasures | None) -> str:
     return count(measured.unmatured) if measured else NOTHING
 
 
-def _trained(row: ReleaseRow | None, now_us: int) -> tuple[tuple[str, str], ...]:
+def _trained(row: ReleaseRow | None, now_us: int, of: str) -> tuple[Figure, ...]:
     if row is None:
-        return (("newest release", "none"),)
-    return ("newest release", row.release_id), ("registered", f"{span(now_us - row.registered_at)} ago")
+        return (Figure("newest release", "none"),)
+    newest = Figure("newest release", row.release_id, f"{of}/releases/{row.release_id}")
+    return newest, Figure("registered", f"{span(now_us - row.registered_at)} ago")
 
 
-def _arms(office: Office, use_case: str) -> tuple[tuple[str, str], ...]:
+def _arms(office: Office, use_case: str, of: str) -> tuple[Figure, ...]:
     plan = office.plan(use_case)
     if plan is None:
-        return (("champion", "none yet"),)
-    shadow = (("shadow", plan.shadow),) if plan.shadow else ()
-    return (*((held.arm, percent(held.share)) for held in shares(plan)), *shadow)
+        return (Figure("champion", "none yet"),)
+    shadow = (Figure("shadow", plan.shadow, f"{of}/releases/{plan.shadow}"),) if plan.shadow else ()
+    canary = office.canary(use_case)
+    step = (Figure("canary's step", _step(canary), f"{of}/experiments#canary"),) if canary and canary.step else ()
+    return (*(Figure(held.arm, percent(held.share), f"{of}/releases/{held.release_id}") for held in shares(plan)), *step, *shadow)
+
+
+def _step(canary: CanaryMeasure) -> str:
+    return f"{canary.step} of {canary.steps}, {count(canary.decisions)} of {count(canary.needed)} decisions"
 
 
 def _champion(office: Office, use_case: str, measured: UseCaseMeasures | None) -> ArmMeasure | None:

@@ -123,13 +123,13 @@ def judged(bundle: Bundle | None) -> Mapping[str, Any]:
     documents = {name: _flat(getattr(parts, name)) for name in ("policy", "settings", "data", "code")}
     return {
         "bundle": bundle,
-        "gate": gate,
+        "gate": {**gate, "checks": [check for check in gate.get("checks", ()) if {"name", "passed", "reason"} <= set(check)]},
         "forecast": forecast_of(bundle),
         "slices": slices,
         "slice_scale": charts.scale_of([one.spread for one in slices]),
         "figures": told,
         "documents": documents | {"engine": [(name, version) for name, version in parts.engine.items()]},
-        "card": getattr(parts, "card", None) or {},
+        "card": parts.card if isinstance(parts.card, Mapping) else {},
     }
 
 

@@ -28,7 +28,7 @@ class Renderer:
         environment = Environment(
             loader=PackageLoader("serving", "pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
-        filters = ("figure", "count", "percent", "interval", "moment", "span", "plain")
+        filters = ("figure", "count", "percent", "interval", "moment", "span", "plain", "told", "columns")
         environment.filters.update({name: getattr(words, name) for name in filters})
         environment.filters.update(time=time, path=lambda text: quote(str(text), safe=""))
         environment.globals.update(root=ROOT, asset=_address_of, charts=charts, use_cases=office.use_cases)

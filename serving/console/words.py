@@ -1,9 +1,11 @@
 """Numbers, times and figures as the pages' readers want them."""
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from contracts.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US, to_datetime
+from storage.measures import Interval
 
 NOTHING = "–"
 
@@ -70,7 +72,6 @@ def interval(spread: Spread | None, unit: str = "", *, signed: bool = False) -> 
     """A figure with its interval, all with as many decimals as the interval has use for.
 
     Example:
-        >>> from storage.measures import Interval
         >>> interval(Interval(0.05, 0.0412, 0.06)), interval(Interval(0.05, 0.0412, None), "dollars", signed=True)
         ('0.050 [0.041, 0.060]', '+0.0500 [+0.0412, –] dollars')
     """
@@ -147,3 +148,28 @@ def plain(content: Any) -> str:
             return "; ".join(f"{key}: {plain(value)}" for key, value in content.items()) or NOTHING
         case _:
             return str(content)
+
+
+def columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of what any of these rows has, in the order in which they come.
+
+    Example:
+        >>> columns([{"name": 1, "unit": 2}, {"name": 3, "age": 4}])
+        ['name', 'unit', 'age']
+    """
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def told(content: Any) -> str:
+    """A value of a model card: an estimate as a figure with its interval, everything else as `plain`.
+
+    Example:
+        >>> told({"value": 0.25, "low": 0.2, "high": 0.3, "n": 7}), told({"DE": {"value": 1.0, "low": 0.9, "high": 1.1}})
+        ('0.25 [0.20, 0.30]', 'DE: 1.00 [0.90, 1.10]')
+    """
+    if isinstance(content, dict):
+        value, low, high = (content.get(name) for name in ("value", "low", "high"))
+        if isinstance(value, int | float) and isinstance(low, int | float | None) and isinstance(high, int | float | None):
+            return interval(Interval(value, low, high))
+        return "; ".join(f"{key}: {told(value)}" for key, value in content.items()) or NOTHING
+    return plain(content)
