@@ -4,20 +4,30 @@ import json
 import os
 import random
 import signal
+from dataclasses import replace
 from typing import Any
 
 import httpx
+import msgspec
 import psutil
 import pytest
 
 from client.client import Client
-from client.messages import Ask, Outcome
+from client.messages import Ask, Event, Outcome
 from contracts.clock import DAY_US
+from contracts.errors import RequestFailed
+from contracts.records import FieldValue
+from contracts.traffic import CANARY
+from features.definitions import Attribute
+from releases.bundle import read_bundle, write_bundle
 from releases.inbox import Inbox, InboxRow
-from releases.ledger import Ledger
+from releases.ledger import Act, Ledger
+from releases.stages import register, to_challenger, to_shadow
 from serving.keys import hook_secret
 from storage.installation import open_installation
 from tests.installation import Running, wait_until
+from training.train import start_parts
+from use_cases.definition import load
 
 pytestmark = pytest.mark.installation
 USE_CASE = "email_promotion"
@@ -120,3 +130,49 @@ def test_a_run_whose_process_is_killed_is_started_again(installation: Running) -
         process.kill()
     assert ended(installation, row)["state"]["type"] == "COMPLETED"
     installation.wait_until_ready()
+
+
+def test_a_canary_that_fails_is_stopped_by_itself_while_decisions_go_on(installation: Running) -> None:
+    installation.wait_until_ready()
+    layout, use_case = installation.layout, load(USE_CASE)
+    clock = open_installation(layout, installation.settings.clock).clock
+    recency, *others = use_case.feature_set.features
+    assert isinstance(recency, Attribute)
+    # a planted failure: whoever is known at all is known for too long, and then nothing is to be decided
+    refusing = msgspec.structs.replace(recency, max_age_us=1, fallback="refuse")
+    features = msgspec.structs.replace(use_case.feature_set, features=(refusing, *others))
+    parts = start_parts(replace(use_case, feature_set=features), {"revision": "planted"})
+    release_id = write_bundle(layout.bundles, parts, layout.secrets)
+    row = {"recency_months": 1, "history_cents": 100, "bought_mens": True, "bought_womens": False, "newbie": False}
+    customer: dict[str, FieldValue] = {**row, "zip_code": "Rural", "channel": "Web"}
+    entities = [f"known-{number}" for number in range(300)]
+    ledger, act = Ledger(layout.ledger), Act("test", clock.now_us(), "planted")
+    try:
+        with installation.client(patience_s=0.0) as client:
+            sent = [Event(f"event-{entity}", entity, "customer", clock.now_us(), customer) for entity in entities]
+            assert client.send_events(USE_CASE, sent).accepted == len(entities)
+            register(ledger, USE_CASE, release_id, read_bundle(layout.bundles, release_id).digest, act)
+            to_shadow(ledger, USE_CASE, release_id, act)
+            to_challenger(ledger, USE_CASE, release_id, 0.5, act, CANARY)
+            failed: list[RequestFailed] = []
+            arms = set()
+
+            def stopped() -> bool:
+                for entity in random.sample(entities, 20):
+                    try:
+                        arms.add(client.decide(USE_CASE, entity).arm)
+                    except RequestFailed as error:
+                        failed.append(error)
+                return ledger.stage_of(release_id) == "refused"
+
+            wait_until(stopped, 60.0)
+            assert len(failed) >= 10 and "champion" in arms
+            assert {(error.status, "recency older than" in str(error)) for error in failed} == {(503, True)}
+            # within a second those who were in it are the champion's
+            with installation.client() as patient:
+                wait_until(lambda: {patient.decide(USE_CASE, entity).arm for entity in entities} <= {"champion", "control"}, 30.0)
+        said = ledger.rows(USE_CASE, release_id=release_id, limit=1)[0]
+        assert (said.actor, said.action) == ("flow guard", "refused") and "stopped as canary at 50%: failed" in said.reason
+        assert said.details["canary"]["failed"] >= 10 and said.details["limits"]["failed"]["broken"]
+    finally:
+        ledger.close()
