@@ -8,6 +8,7 @@ from cli.up import table_of
 from contracts.traffic import TrafficPlan
 from services import state as noted
 from services.state import supervisor
+from storage.rollouts import RolloutMeasure, read_rollouts
 
 
 @click.command()
@@ -33,10 +34,26 @@ def status(context: click.Context, as_json: bool) -> int:
         click.secho(f"{layout.root} is not running; `offerloop up` starts it.", fg="yellow")
     rows = [row for name, plan in plans.items() for row in _rows(name, plan, since)]
     print_table("Who answers", ("use case", "arm", "release", "share#", "since (UTC)"), rows)
+    for name, rollout in read_rollouts(layout).items():
+        for said in _rolling_out(rollout):
+            click.echo(f"{name}: {said}")
     for name, plan in plans.items():
         if plan is not None and plan.withheld:
             click.echo(f"{name} withholds {', '.join(plan.withheld)}; `offerloop withhold --restore` lets them be shown again.")
     return 0 if ready else 1
+
+
+def _rolling_out(rollout: RolloutMeasure) -> list[str]:
+    """How far a roll-out is, and what waits for a person."""
+    said = [f"{release_id} waits for a sign-off (`offerloop scenarios`, `offerloop approve`)." for release_id in rollout.waiting]
+    canary = rollout.canary
+    if canary is not None:
+        step = f"step {canary.step} of {canary.steps}" if canary.step else "a share given by hand"
+        came = f"{canary.decisions} of at least {canary.needed} decisions, until {moment(canary.until_us)} at least"
+        said.append(
+            f"{canary.release_id} is canary at {canary.share:.0%}, {step}: {came}; {canary.failed} failed, {canary.degraded} degraded."
+        )
+    return said
 
 
 def _rows(use_case: str, plan: TrafficPlan | None, since: dict[str, int]) -> list[tuple[object, ...]]:

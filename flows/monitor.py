@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from contracts.errors import StepRefused
 from contracts.traffic import CANARY
 from flows.drained import drain
 from flows.place import Place, open_place
@@ -18,6 +19,7 @@ from monitoring.measure import measure
 from releases.ledger import Act
 from releases.registry import Registry
 from releases.stages import reject
+from serving.operations import check_signed_off
 from storage.measures import ExperimentMeasure, Interval, Measures, ShadowMeasure, UseCaseMeasures, write
 from training.canary import earned_so_far
 from training.comparison import Conclusion, weight
@@ -66,9 +68,22 @@ def conclude_all(place: Place, experiments: Mapping[str, Experiment]) -> list[Co
             with place.ledger() as ledger:
                 plan = ledger.plan(name)
                 if plan is not None and conclusion.release_id in [arm.release_id for arm in plan.arms[1:]]:
+                    if conclusion.step == "promote" and not _signed_off(place, name, conclusion.release_id):
+                        continue
                     act = Act("flow monitor", experiment.now_us, conclusion.reason, plan.version)
                     conclude_experiment(ledger, name, conclusion, act)
     return found
+
+
+def _signed_off(place: Place, use_case: str, release_id: str) -> bool:
+    """Whether a release may replace the champion; an approval may have become void while it challenged it."""
+    with place.desk() as desk:
+        try:
+            check_signed_off(desk, use_case, release_id, "become champion")
+        except StepRefused as error:
+            print(f"{use_case}: {error}")
+            return False
+    return True
 
 
 def stop_losing_canary(place: Place, use_case: UseCase, now_us: int) -> None:

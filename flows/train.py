@@ -110,6 +110,15 @@ def refuse(place: Place, bundle: Bundle, candidate: Candidate, parity: Parity) -
     return Outcome("refused", failed)
 
 
+def refused_before(place: Place, use_case: str, release_id: str) -> Outcome | None:
+    """That this very release was refused before, as when it was stopped as canary: it stays so. None where it was not."""
+    with place.ledger() as ledger:
+        rows = ledger.rows(use_case, release_id=release_id, action="refused", limit=1)
+        if ledger.stage_of(release_id) != "refused" or not rows:
+            return None
+    return Outcome("refused", f"the same data and code made it before, and {rows[0].actor} refused it: {rows[0].reason}")
+
+
 @task(name="Run it in the shadow", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE)
 def shadow(place: Place, use_case: str, bundle: Bundle, step: str, share: float) -> None:
     """Let it score beside the champion, unseen, and hear whether serving can run it; the ledger notes how far it may go."""
@@ -167,6 +176,8 @@ def train(use_case: str, promote: Step = "champion", challenger_share: float = 0
     logged = enter_registry(place, bundle, accepted, _run_id())
     if plan is not None and bundle.release_id in [arm.release_id for arm in plan.arms]:
         outcome = Outcome("unchanged", "the same release answers already")
+    elif accepted and (refused := refused_before(place, use_case, bundle.release_id)) is not None:
+        outcome = refused
     elif accepted:
         shadow(place, use_case, bundle, allowed(promote, candidate.verdict.step), challenger_share)
         outcome = release(place, use_case, bundle, candidate, promote, challenger_share)

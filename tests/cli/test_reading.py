@@ -16,6 +16,7 @@ from serving.keys import Scope, read_keys
 from serving.service import DecisionService
 from storage.journal import Journal, Write
 from storage.layout import Layout
+from storage.rollouts import CanaryMeasure, RolloutMeasure, write_rollouts
 from tests.cli.conftest import USE_CASE, Run
 
 
@@ -134,6 +135,14 @@ def test_status_of_what_does_not_run(run: Run) -> None:
 def test_a_use_case_without_a_release_is_shown_as_such(run: Run, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OFFERLOOP_USE_CASES", "game_promotion")
     assert "no release yet" in run("status").out
+
+
+def test_status_says_how_far_a_roll_out_is(run: Run, layout: Layout) -> None:
+    canary = CanaryMeasure("r-2", 0.05, 1, 2, 0, 10**15, 30, 40, 1, 0, ())
+    write_rollouts(layout, {USE_CASE: RolloutMeasure(canary, ("r-3",))})
+    said = run("status").out
+    assert "r-2 is canary at 5%, step 1 of 2: 30 of at least 40 decisions, until 2001-09-09 01:46" in said
+    assert f"{USE_CASE}: r-3 waits for a sign-off" in said
 
 
 @pytest.mark.usefixtures("layout")

@@ -1,5 +1,6 @@
 """What the flow `monitor` makes of live comparisons."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,11 @@ import pytest
 from contracts.clock import DAY_US
 from contracts.metrics import VERDICTS
 from contracts.settings import Settings, Store
+from contracts.traffic import CANARY
 from flows.monitor import conclude_all, experiments_of, look_at_all, shadow_of
 from flows.place import Place
+from releases.ledger import Act
+from releases.stages import retire, to_challenger
 from services.credentials import make_credentials
 from storage.installation import open_installation
 from storage.layout import Layout
@@ -16,7 +20,7 @@ from storage.tables import Tables
 from tests.experiment_log import fill, releases
 from tests.flows.conftest import USE_CASE
 from training.experiment import Sources
-from use_cases.definition import load, load_all
+from use_cases.definition import CanaryStep, Rollout, load, load_all
 
 
 @pytest.fixture
@@ -70,3 +74,33 @@ def test_where_nothing_is_compared_nothing_is_concluded(place: Place) -> None:
     assert set(experiments) == {USE_CASE}
     assert (experiments_of(experiments[USE_CASE]), shadow_of(experiments[USE_CASE])) == ((), None)
     assert conclude_all.fn(place, experiments) == []
+
+
+def test_whose_approval_has_become_void_is_not_promoted(quiet: Place, compared: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    place = replace(quiet, use_cases={USE_CASE: replace(load(USE_CASE), approvers=("anna",))})
+    (conclusion,) = look_at_all.fn(place)[USE_CASE].conclusions
+    assert conclusion.step == "promote"
+    conclude_all.fn(place, look_at_all.fn(place))
+    with place.ledger() as ledger:
+        assert ledger.stage_of(compared[1]) == "challenger"
+    assert "nobody has signed it off yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("max_loss", "stage"), [(0.0, "canary"), (-2.0, "refused")])
+def test_a_canary_is_stopped_where_it_loses_and_never_promoted(quiet: Place, max_loss: float, stage: str) -> None:
+    # the canary earns twice what the champion does; who asks for three times as much stops it
+    rollout = Rollout((CanaryStep(0.5),), max_loss=max_loss)
+    place = replace(quiet, use_cases={USE_CASE: replace(load(USE_CASE), rollout=rollout)})
+    now_us = place.clock.now_us()
+    began_us = now_us - 25 * DAY_US
+    with place.ledger() as ledger:
+        _, other, canary = releases(load(USE_CASE), ledger, place.layout.bundles, began_us)
+        act = Act("test", began_us, "because")
+        retire(ledger, USE_CASE, other, act)
+        to_challenger(ledger, USE_CASE, canary, 0.5, act, CANARY)
+        fill(Sources(load(USE_CASE), Tables(place.layout.tables), place.layout.bundles, ledger, now_us), canary, began_us)
+        assert conclude_all.fn(place, look_at_all.fn(place)) == []
+        assert ledger.stage_of(canary) == stage
+        newest = ledger.rows(USE_CASE, limit=1)[0]
+    if stage == "refused":
+        assert newest.actor == "flow monitor" and newest.reason.startswith("stopped as canary at 50%: ")
