@@ -91,6 +91,12 @@ def restore(write: Write, tables: Tables, schema: EventSchema, online: OnlineFea
     return _behind(built, write.get_state(schema.use_case, entity_id))
 
 
+def states_from_tables(tables: Tables, schema: EventSchema, online: OnlineFeatures, entities: Collection[str]) -> dict[str, bytes | None]:
+    """The states that entities would have had only what the tables hold happened to them; nothing is written."""
+    known = _from_tables(tables, schema, entities, "", None)
+    return {name: online.build(known.get(name, ())) for name in entities}
+
+
 class _Log:
     """Events that the journal holds behind a position, by entity."""
 

@@ -14,9 +14,10 @@ from contracts.errors import BundleRefused, DataRefused
 from contracts.tables import EVENTS
 from decisions.decide import ReleaseRuntime
 from features import point_in_time
-from features.coverage import Coverage, read_coverage
+from features.coverage import Coverage, longest, read_coverage
 from features.definitions import FeatureSet
 from features.online import OnlineFeatures, retention
+from features.rebuild import states_from_tables
 from features.skew import compare
 from features.state import head
 from releases.bundle import Bundle, BundleParts
@@ -131,32 +132,27 @@ def _features(
     with journal.read() as read:
         coverage = read_coverage(read, use_case.name)
         states = dict(zip(names, read.get_states(use_case.name, list(names)), strict=True))
-    short = _short(coverage, needed)
-    reach = _earliest(tables, use_case, names, short)
+    own, damaged = _as_new_as_the_tables(states, names)
+    made = _made_anew(tuple(own), coverage, needed, use_case, tables, at_us)
     online = OnlineFeatures(use_case.schema, coverage.kept)
     rows: list[dict[str, object]] = []
-    damaged: list[str] = []
-    newer = early = 0
-    for name, state in states.items():
-        if state is None:
-            newer += 1
-            continue
+    for name, state in (own | made).items():
         try:
-            _, _, seq, ingested_us = head(state)
-            if seq != names[name]:
-                newer += 1
-            elif any(reach.get((name, type_name), at_us) <= ingested_us - held for type_name, held in short.items()):
-                early += 1
-            else:
-                row = online.read(state, feature_set, at_us, {})
-                values = dict(zip(feature_set.names, row.values.tolist(), strict=True))
-                rows.append({"row_id": name, "seq": seq, "missing": sorted(row.missing), **values})
+            row = online.read(state, feature_set, at_us, {})
         except DataRefused as error:
             damaged.append(f"{name}: {error}")
+        else:
+            values = dict(zip(feature_set.names, row.values.tolist(), strict=True))
+            rows.append({"row_id": name, "seq": names[name], "missing": sorted(row.missing), **values})
     differing = (*damaged, *(_compared(rows, feature_set, use_case, tables, at_us, folder, memory) if rows else ()))
     told = f"features of {len(rows)} entities, online and from the tables as of one moment: {len(differing)} differences"
-    told += f"; {newer} whose states and tables are not equally new were not counted" if newer else ""
-    told += f"; {early} whose states do not reach back far enough yet were not counted" if early else ""
+    told += (
+        f"; of {len(made)} by states made from the tables, as they will be before it serves: theirs do not reach back far enough yet"
+        if made
+        else ""
+    )
+    uncounted = len(states) - len(rows) - len(damaged)
+    told += f"; {uncounted} whose states and tables are not equally new were not counted" if uncounted else ""
     return Check("features", not differing, told), differing[:EXAMPLES]
 
 
@@ -199,16 +195,29 @@ def _sample(tables: Tables, use_case: UseCase) -> dict[str, int]:
     return dict(pl.concat([late, spread]).select("entity_id", "seq").iter_rows())
 
 
-def _short(coverage: Coverage, needed: Mapping[str, int]) -> dict[str, int]:
-    """The types of which the states hold less than is needed, and how much they hold, in microseconds."""
-    return {name: coverage.covered.get(name, 0) for name, length in needed.items() if length > coverage.covered.get(name, 0)}
+def _as_new_as_the_tables(states: Mapping[str, bytes | None], seqs: Mapping[str, int]) -> tuple[dict[str, bytes | None], list[str]]:
+    """The states that saw exactly what the tables hold of their entities; and those that are damaged, in words."""
+    own: dict[str, bytes | None] = {}
+    damaged = []
+    for name, state in states.items():
+        try:
+            if state is not None and head(state)[2] == seqs[name]:
+                own[name] = state
+        except DataRefused as error:
+            damaged.append(f"{name}: {error}")
+    return own, damaged
 
 
-def _earliest(tables: Tables, use_case: UseCase, names: Mapping[str, int], types: Mapping[str, int]) -> dict[tuple[str, str], int]:
-    """When the first event of each of these types happened to each entity."""
-    if not types or not names:
+def _made_anew(
+    names: Sequence[str], coverage: Coverage, needed: Mapping[str, int], use_case: UseCase, tables: Tables, at_us: int
+) -> dict[str, bytes | None]:
+    """Of entities whose states do not hold all that is needed, the states that catching up will make of the tables."""
+    held = {name: coverage.covered.get(name, 0) for name, length in needed.items() if length > coverage.covered.get(name, 0)}
+    if not held or not names:
         return {}
     events = pl.scan_parquet(tables.files(use_case.name, EVENTS), schema=polars_schema(EVENTS, use_case.schema), missing_columns="insert")
-    own = events.filter(pl.col("type").is_in(list(types)) & pl.col("entity_id").is_in(list(names)))
-    first = own.group_by("entity_id", "type").agg(pl.col("event_time").min()).collect()
-    return {(name, type_name): int(at) for name, type_name, at in first.iter_rows()}
+    since = pl.col("type").replace_strict({name: at_us - length for name, length in held.items()}, default=None, return_dtype=pl.Int64)
+    early = events.filter(pl.col("entity_id").is_in(list(names)) & (pl.col("event_time") <= since))
+    short: list[str] = early.select(pl.col("entity_id").unique().sort()).collect()["entity_id"].to_list()
+    online = OnlineFeatures(use_case.schema, longest(coverage.kept, needed))
+    return states_from_tables(tables, use_case.schema, online, short)

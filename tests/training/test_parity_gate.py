@@ -127,7 +127,7 @@ def test_states_that_are_newer_than_the_tables_are_not_counted(stores: Installed
     assert "1 whose states and tables are not equally new were not counted" in found.checks[1].reason
 
 
-def test_states_that_do_not_reach_back_far_enough_are_not_counted(stores: Installed) -> None:
+def test_states_that_do_not_reach_back_far_enough_are_made_from_the_tables_as_they_will_be(stores: Installed) -> None:
     longer = FeatureSet("shop", (Aggregate(name="visits", source="visit", aggregate="count", window_us=Window.days(28)),))
     use_case = replace(SHOP, feature_set=longer)
     early = make_event("v-8", "c-0", "visit", NOW - 20 * DAY_US, {}, ingested_time=NOW - 20 * DAY_US)
@@ -135,8 +135,8 @@ def test_states_that_do_not_reach_back_far_enough_are_not_counted(stores: Instal
     stores.drain()
     found = proof(stores, start_parts(use_case), use_case=use_case)
     assert found.holds
-    assert "features of 2 entities" in found.checks[1].reason
-    assert "1 whose states do not reach back far enough yet were not counted" in found.checks[1].reason
+    assert "features of 3 entities" in found.checks[1].reason
+    assert "of 1 by states made from the tables" in found.checks[1].reason
 
 
 def test_a_damaged_state_is_named(stores: Installed) -> None:
