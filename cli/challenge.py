@@ -8,6 +8,7 @@ import click
 
 from cli.here import desk_of, settings_of
 from cli.output import json_option, print_json
+from cli.shortened import whole_id
 from contracts.traffic import CHALLENGER, TrafficPlan
 from releases.ledger import Act
 from releases.stages import retire
@@ -35,6 +36,7 @@ def challenge(
     settings = settings_of(context)
     why = reason or ("comparison ended by hand" if end else "compared by hand")
     with desk_of(settings) as desk:
+        release_id = whole_id(desk.ledger, release_id, [use_case])
         if end:
             retire(desk.ledger, use_case, release_id, Act(getpass.getuser(), desk.clock.now_us(), why))
         else:
