@@ -91,7 +91,8 @@ def installation(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> 
     folder = tmp_path_factory.mktemp("installation") / "state"
     own = {name: value for name, value in os.environ.items() if not name.startswith("OFFERLOOP_")}
     path = os.pathsep.join([str(repository), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = own | CLOCK | PORTS | {"OFFERLOOP_STATE": str(folder), "PYTHONPATH": path}
+    signed_off = {"OFFERLOOP_APPROVERS__GAME_PROMOTION": "alice"}
+    environment = own | CLOCK | PORTS | signed_off | {"OFFERLOOP_STATE": str(folder), "PYTHONPATH": path}
     running = Running(folder, environment)
     try:
         running.up()
