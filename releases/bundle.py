@@ -156,13 +156,36 @@ def write_bundle(bundles: Path, parts: BundleParts, secrets: Path) -> str:
             sync(bundles)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-    bundle = read_bundle(bundles, release_id)
-    try:
-        verify(secrets, release_id, bundle.digest, bundle.signature)
-    except BundleRefused:
-        write_bytes(target / SIGNATURE_FILE, signature, 0o444)
-        read_bundle(bundles, release_id, secrets)
+    sign_again(bundles, release_id, digest_of_bytes(manifest), secrets)
     return release_id
+
+
+def sign_again(bundles: Path, release_id: str, digest: str, secrets: Path) -> Bundle:
+    """Sign a bundle by the installation's key, unless a key that is trusted did already: as when the keys were lost.
+
+    Args:
+        bundles: folder of all bundles.
+        release_id: its name.
+        digest: the whole digest that it is known by, such as the ledger's: who signs vouches for it.
+        secrets: folder of the installation's secrets.
+
+    Raises:
+        BundleRefused: it is damaged, or has another digest.
+        StateRefused: the key cannot be read.
+    """
+    bundle = read_bundle(bundles, release_id)
+    if bundle.digest != digest:
+        raise BundleRefused(release_id, f"its digest is {bundle.digest}, it is known by {digest}")
+    try:
+        verify(secrets, release_id, digest, bundle.signature)
+    except BundleRefused:
+        # why: in the folder itself a file that is on its way would make the bundle one of other files, for who reads it meanwhile
+        draft = bundles / f".draft-{random.token_hex(8)}"
+        write_bytes(draft, sign(secrets, digest), 0o444)
+        draft.replace(bundle.path / SIGNATURE_FILE)
+        sync(bundle.path)
+        return read_bundle(bundles, release_id, secrets)
+    return bundle
 
 
 def read_bundle(bundles: Path, release_id: str, secrets: Path | None = None) -> Bundle:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from contracts.catalogue import Catalogue
 from contracts.digests import digest_of_bytes
 from contracts.errors import BundleRefused, InvalidInput, NeedsOtherCode
-from releases.bundle import Bundle, BundleParts, read_bundle, write_bundle
+from releases.bundle import Bundle, BundleParts, read_bundle, sign_again, write_bundle
 from releases.signing import check_signature
 
 TREE = b"tree\nversion=v4\nnum_class=1\n\nend of trees\n"
@@ -345,6 +345,19 @@ def test_writing_again_signs_again_where_the_key_is_trusted_no_more(bundles: Pat
     shutil.rmtree(bundles.parent / "secrets")
     assert written_to(bundles, parts) == release_id
     check_signature(bundles.parent / "secrets", read_bundle(bundles, release_id))
+
+
+def test_only_what_is_known_by_its_digest_is_signed_again(bundles: Path, parts: BundleParts) -> None:
+    release_id = written_to(bundles, parts)
+    digest, secrets = read_bundle(bundles, release_id).digest, bundles.parent / "new"
+    with pytest.raises(BundleRefused, match="it is known by"):
+        sign_again(bundles, release_id, "ab" * 32, secrets)
+    assert sign_again(bundles, release_id, digest, secrets).digest == digest
+    check_signature(secrets, read_bundle(bundles, release_id))
+    assert os.listdir(bundles) == [release_id]
+    before = (bundles / release_id / "signature.json").stat().st_ino
+    sign_again(bundles, release_id, digest, secrets)
+    assert (bundles / release_id / "signature.json").stat().st_ino == before
 
 
 def test_golden_decisions_that_would_fill_the_memory_are_not_unpacked(written: Bundle, tmp_path: Path) -> None:

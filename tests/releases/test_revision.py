@@ -40,6 +40,11 @@ def test_a_checkout_says_its_revision_and_its_lock(checkout: Path) -> None:
     assert code_revision()["revision"] == f"{known['revision']}-dirty"
 
 
+def test_an_image_is_noted_where_there_is_one(checkout: Path) -> None:
+    assert code_revision("shop:7") == code_revision() | {"image": "shop:7"}
+    assert "image" not in code_revision()
+
+
 def test_without_git_the_version_stands_in(checkout: Path) -> None:
     assert code_revision()["revision"].startswith(("offerloop ", "unknown"))
     (checkout / ".git").mkdir()
