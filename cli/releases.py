@@ -1,6 +1,8 @@
 """`offerloop releases`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import click
 
@@ -12,28 +14,40 @@ from contracts.traffic import TrafficPlan
 from releases.bundle import read_bundle
 from releases.ledger import ReleaseRow
 from releases.registry import Registry
-from releases.sign_off import approval_at
+from releases.sign_off import Approval, approval_at
 from services import ports
 from serving.operations import Desk, approval_of
 from storage.layout import Layout
 
 _SHORT = 12
+_OVER = ("champion", "retired", "refused")
 
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """A release as the list tells of it: `share` is of all entities now; `scorer` and `forecast` are its bundle's."""
+    """A release as the list tells of it.
+
+    Attributes:
+        share: of all entities now.
+        scorer: its kind, or `damaged`. `forecast`: `value`, `low` and `high` in `unit`, where the gate foresaw anything.
+        damage: why its bundle cannot be read; empty where it can.
+        approval: the newest, void or not. `sign_off`: by whom, or that it waits, or why it no longer counts.
+    """
 
     release_id: str
     use_case: str
     stage: str
     share: float
     scorer: str
-    forecast: str
+    forecast: Mapping[str, Any] | None
+    unit: str
+    damage: str
+    approval: Approval | None
     sign_off: str
     digest: str
     registered_at: int
     changed_at: int
+    ledger_id: int
 
 
 @click.command()
@@ -60,7 +74,7 @@ def releases(context: click.Context, use_case: str | None, restore: str | None, 
             one.stage,
             f"{one.share:.1%}" if one.share else "",
             one.scorer,
-            one.forecast,
+            one.damage or _foreseen(one),
             one.sign_off,
             moment(one.changed_at),
             one.digest[:_SHORT],
@@ -92,43 +106,55 @@ def _mlflow(layout: Layout) -> str:
 
 
 def _listed(desk: Desk, row: ReleaseRow) -> _Listed:
-    scorer, forecast = _said(desk.layout, row)
+    scorer, gate, unit, damage = "damaged", None, "", ""
+    try:
+        parts = read_bundle(desk.layout.bundles, row.release_id).parts
+        scorer, gate, unit = parts.scorer_kind, parts.gate, str(parts.settings.get("reward_unit", ""))
+    except BundleRefused as error:
+        damage = error.reason
+    approval = _approval(desk, row)
     return _Listed(
         release_id=row.release_id,
         use_case=row.use_case,
         stage=row.stage,
         share=_share(desk.ledger.plan(row.use_case), row.release_id),
         scorer=scorer,
-        forecast=forecast,
-        sign_off=_sign_off(desk, row),
+        forecast=gate.get("forecast") if isinstance(gate, dict) else None,
+        unit=unit,
+        damage=damage,
+        approval=approval,
+        sign_off=_sign_off(desk, row, approval),
         digest=row.digest,
         registered_at=row.registered_at,
         changed_at=row.changed_at,
+        ledger_id=row.ledger_id,
     )
 
 
 def _share(plan: TrafficPlan | None, release_id: str) -> float:
-    arms = plan.arms if plan else ()
-    return sum((1.0 - plan.control_share) * arm.share for arm in arms if arm.release_id == release_id) if plan else 0.0
+    if plan is None:
+        return 0.0
+    return (1.0 - plan.control_share) * sum(arm.share for arm in plan.arms if arm.release_id == release_id)
 
 
-def _said(layout: Layout, row: ReleaseRow) -> tuple[str, str]:
-    try:
-        parts = read_bundle(layout.bundles, row.release_id).parts
-    except BundleRefused as error:
-        return "damaged", error.reason
-    forecast = parts.gate.get("forecast") if isinstance(parts.gate, dict) else None
-    if not forecast:
-        return parts.scorer_kind, ""
-    unit = parts.settings.get("reward_unit", "")
-    return parts.scorer_kind, f"{forecast['value']:.4f} [{forecast['low']:.4f}, {forecast['high']:.4f}] {unit}"
+def _foreseen(one: _Listed) -> str:
+    foreseen = one.forecast
+    return f"{foreseen['value']:.4f} [{foreseen['low']:.4f}, {foreseen['high']:.4f}] {one.unit}" if foreseen else ""
 
 
-def _sign_off(desk: Desk, row: ReleaseRow) -> str:
-    """By whom, or that it waits, or why the approval no longer counts; what went live or ended keeps the approval it had."""
-    approvers = desk.use_cases[row.use_case].approvers if row.use_case in desk.use_cases else ()
-    over = row.stage in ("champion", "retired", "refused")
-    approval = approval_at(desk.ledger, row.release_id) if over or not approvers else approval_of(desk, row.use_case, row.release_id)
-    if approval is None:
-        return f"waits for {' or '.join(approvers)}" if approvers and not over else ""
-    return f"void: {approval.void}" if approval.void else f"{approval.actor}, {moment(approval.at)}"
+def _approvers(desk: Desk, row: ReleaseRow) -> tuple[str, ...]:
+    return desk.use_cases[row.use_case].approvers if row.use_case in desk.use_cases else ()
+
+
+def _approval(desk: Desk, row: ReleaseRow) -> Approval | None:
+    """The newest approval; what went live or ended keeps the one it had."""
+    if row.stage in _OVER or not _approvers(desk, row) or desk.ledger.plan(row.use_case) is None:
+        return approval_at(desk.ledger, row.release_id)
+    return approval_of(desk, row.use_case, row.release_id)
+
+
+def _sign_off(desk: Desk, row: ReleaseRow, approval: Approval | None) -> str:
+    if approval is not None:
+        return f"void: {approval.void}" if approval.void else f"{approval.actor}, {moment(approval.at)}"
+    waits = _approvers(desk, row) if row.stage not in _OVER else ()
+    return f"waits for {' or '.join(waits)}" if waits else ""

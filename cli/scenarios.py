@@ -47,7 +47,10 @@ def scenarios(context: click.Context, use_case: str, release: str | None, scenar
         return 0
     _say(use_case, release_id, plan, found, whole=scenario is not None)
     if champion is not None:
-        console().print(f"What you look at: {looked_at} (`offerloop approve … --subject` binds an approval to it)", soft_wrap=True)
+        console().print(
+            f"What you look at, under plan {plan.version}: {looked_at} (`offerloop approve … --subject` binds an approval to it)",
+            soft_wrap=True,
+        )
     return 0
 
 

@@ -94,7 +94,10 @@ def test_from_candidate_to_champion(run: Run, layout: Layout) -> None:
     assert listed(run, release_id)["sign_off"].startswith("ann, ")
 
     assert "answers 5.0% of email_promotion outside control" in said(run, "promote", USE_CASE, release_id)
-    assert listed(run, release_id)["share"] == pytest.approx(0.05 * 0.95)
+    found = listed(run, release_id)
+    assert found["share"] == pytest.approx(0.05 * 0.95)
+    assert (found["approval"]["comment"], found["forecast"]["low"], found["unit"]) == ("men's goods for all; fine", 0.25, "dollars")
+    assert "0.5000 [0.2500, 0.7500] dollars" in said(run, "releases")
     assert "answers 25.0%" in said(run, "promote", USE_CASE, release_id, "--reason", "it looks well")
     assert "answers email_promotion now" in said(run, "promote", USE_CASE, release_id, "--at-once")
     assert [row["action"] for row in asked(run, "ledger", "--release", release_id)] == [
