@@ -241,6 +241,10 @@ class UseCase:
             if source.name not in types:
                 what = f"attribute source `{source.name}` has no event type of its name"
                 raise DefinitionError(f"use_cases/{self.name}", what, meant(source.name, types))
+        names = [scenario.name for scenario in self.scenarios]
+        if odd := [name for name in names if names.count(name) > 1 or not re.fullmatch(r"[a-z][a-z0-9_]*", name, re.ASCII)]:
+            what = f"scenario `{odd[0]}` has a name that another has, or that is not of small letters, digits and _"
+            raise DefinitionError(f"use_cases/{self.name}", what, "Give it a short name of its own.")
         for scenario in self.scenarios:
             self._check_history(scenario)
         for paid in self.outcomes.sources:

@@ -114,6 +114,7 @@ def test_what_cannot_become_a_run_says_why(installation: Running) -> None:
     assert unfit.status == "failed" and "Prefect refuses" in unfit.reason
 
 
+@pytest.mark.faults
 def test_a_run_whose_process_is_killed_is_started_again(installation: Running) -> None:
     installation.wait_until_ready()
     row = asked(installation, "monitor", {})

@@ -123,6 +123,7 @@ def test_decisions_go_on_while_the_console_is_dead(installation: Running) -> Non
     assert_kept(installation, traffic.answered)
 
 
+@pytest.mark.faults
 def test_decisions_go_on_while_each_of_the_others_is_killed_and_comes_back(installation: Running) -> None:
     installation.wait_until_ready()
     others = ("exporter", "dispatcher", "worker", "prefect", "mlflow")
@@ -136,6 +137,7 @@ def test_decisions_go_on_while_each_of_the_others_is_killed_and_comes_back(insta
     assert_kept(installation, traffic.answered)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("part", ["ray::ServeReplica", "haproxy", "ray::ServeController", "raylet", "gcs_server"])
 def test_what_answers_decisions_comes_back_with_the_same_release(installation: Running, part: str) -> None:
     installation.wait_until_ready()
@@ -154,6 +156,7 @@ def test_what_answers_decisions_comes_back_with_the_same_release(installation: R
     assert installation.status()["plans"] == plans
 
 
+@pytest.mark.faults
 def test_a_supervisor_that_was_killed_leaves_nothing_undone(installation: Running) -> None:
     installation.wait_until_ready()
     plans, addresses = installation.status()["plans"], installation.addresses

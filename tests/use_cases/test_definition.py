@@ -167,6 +167,12 @@ def test_a_scenario_whose_history_cannot_have_happened_is_refused(happened: Happ
         replace(USE_CASE, scenarios=(Scenario("odd", "Odd", history=(happened,)),))
 
 
+@pytest.mark.parametrize("names", [("new", "new"), ("New one",), ("",)])
+def test_scenarios_have_names_of_their_own(names: tuple[str, ...]) -> None:
+    with pytest.raises(DefinitionError, match="Give it a short name of its own"):
+        replace(USE_CASE, scenarios=tuple(Scenario(name, "Somebody") for name in names))
+
+
 def test_a_scenario_may_say_what_was_shown_before() -> None:
     shown = Happening("decision", 1, {"candidate_id": "none", "arm": "champion"})
     assert replace(USE_CASE, scenarios=(Scenario("tired", "Tired", history=(shown,)),)).scenarios[0].history == (shown,)
