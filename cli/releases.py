@@ -1,23 +1,22 @@
 """`offerloop releases`."""
 
-from collections.abc import Mapping
+import getpass
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
+from cli.bundles import bring_back, mlflow_of, sign_by_hand
 from cli.here import desk_of, settings_of
 from cli.output import json_option, moment, print_json, print_table
 from cli.shortened import whole_id
-from contracts.errors import BundleRefused, StateRefused
+from contracts.errors import BundleRefused
 from contracts.traffic import TrafficPlan
 from releases.bundle import read_bundle
 from releases.ledger import ReleaseRow
-from releases.registry import Registry
 from releases.sign_off import Approval, approval_at
-from services import ports
 from serving.operations import Desk, approval_of
-from storage.layout import Layout
 
 _SHORT = 12
 _OVER = ("champion", "retired", "refused")
@@ -53,15 +52,17 @@ class _Listed:
 @click.command()
 @click.argument("use_case", required=False)
 @click.option("--restore", metavar="RELEASE", help="First bring the bundle of this one back from MLflow, when it is lost or damaged here.")
+@click.option("--sign", metavar="RELEASE", multiple=True, help="First sign this one by the installation's key, as when its keys were lost.")
 @json_option
 @click.pass_context
-def releases(context: click.Context, use_case: str | None, restore: str | None, as_json: bool) -> int:
+def releases(context: click.Context, use_case: str | None, restore: str | None, sign: Sequence[str], as_json: bool) -> int:
     """List the releases of a use case, or of all: stage, share, what the gate foresaw of each, and who signed it off."""
     settings = settings_of(context)
     with desk_of(settings) as desk:
         if restore is not None:
-            row = desk.ledger.release(whole_id(desk.ledger, restore, settings.use_cases))
-            bring_back(desk.layout, row, _mlflow(desk.layout))
+            bring_back(desk.layout, _row(desk, restore), mlflow_of(desk.layout))
+        for name in sign:
+            sign_by_hand(desk, _row(desk, name), getpass.getuser())
         found = [_listed(desk, row) for name in ([use_case] if use_case else settings.use_cases) for row in desk.ledger.releases(name)]
     if as_json:
         print_json(found)
@@ -85,24 +86,8 @@ def releases(context: click.Context, use_case: str | None, restore: str | None, 
     return 0
 
 
-def bring_back(layout: Layout, row: ReleaseRow, mlflow: str) -> None:
-    """Bring the bundle of a release back from MLflow, at that address, where the local copy is not what it was.
-
-    Raises:
-        StoreUnavailable: MLflow cannot be reached.
-        NotFound: it does not know the release.
-        BundleRefused: what it has is another release than the ledger's, or is not signed.
-    """
-    found = Registry(mlflow).fetch(row.use_case, row.release_id, layout.bundles, layout.secrets)
-    if found.digest != row.digest:
-        raise BundleRefused(row.release_id, f"MLflow's has the digest {found.digest}, the ledger's is {row.digest}")
-
-
-def _mlflow(layout: Layout) -> str:
-    addresses = ports.read(layout)
-    if addresses is None:
-        raise StateRefused(str(layout.root), "was never started, so that there is no MLflow", "Start it with `offerloop up`.")
-    return addresses.mlflow
+def _row(desk: Desk, text: str) -> ReleaseRow:
+    return desk.ledger.release(whole_id(desk.ledger, text, tuple(desk.use_cases)))
 
 
 def _listed(desk: Desk, row: ReleaseRow) -> _Listed:

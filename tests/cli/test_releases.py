@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from cli.releases import bring_back
+from cli.bundles import bring_back
 from cli.shortened import whole_id
 from contracts.clock import to_datetime
 from contracts.errors import BundleRefused, InvalidInput
@@ -260,3 +260,19 @@ def test_a_lost_bundle_is_brought_back_from_mlflow(run: Run, layout: Layout, tmp
         bring_back(layout, msgspec.structs.replace(row, digest="d" * 64), mlflow)
     assert "was never started, so that there is no MLflow" in run("releases", "--restore", release_id).err
     assert "release `r-0` is not known" in run("releases", "--restore", "r-0").err
+
+
+def test_who_lost_the_keys_signs_again_and_it_is_noted(run: Run, layout: Layout) -> None:
+    release_id = candidate(layout, mens=2.0)
+    for key in (layout.secrets / "release-signing.pem", *(layout.secrets / "trusted-signers").iterdir()):
+        key.unlink()
+    assert run("promote", USE_CASE, release_id).code == 2
+    said(run, "releases", "--sign", release_id)
+    assert "in the shadow" in said(run, "promote", USE_CASE, release_id)
+    assert [row["actor"] for row in asked(run, "ledger", "--action", "sign")] == ["ann"]
+
+    table = layout.bundles / release_id / TABLE_FILE
+    table.chmod(0o644)
+    table.write_bytes(table.read_bytes().replace(b"2.0", b"9.0"))
+    assert run("releases", "--sign", release_id).code == 2
+    assert asked(run, "ledger", "--action", "denied")[0]["details"]["asked"] == "be signed"
