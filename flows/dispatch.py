@@ -5,6 +5,8 @@ import signal
 import sys
 import threading
 import time
+import traceback
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -134,13 +136,33 @@ def _seconds(timestamp: str) -> float:
     return datetime.fromisoformat(timestamp).timestamp()
 
 
+def guard_rollouts(settings: Settings, ended: threading.Event) -> None:
+    """Watch roll-outs until `ended` is set, in a thread of its own: an orchestrator that hangs must not delay a stop."""
+    layout = Layout(settings.folder)
+    clock = open_installation(layout, settings.clock).clock
+    with closing(Ledger(layout.ledger)) as ledger, closing(Inbox(layout.ledger)) as inbox:
+        guard = Guard(Desk(layout, ledger, load_all(settings.use_cases, settings.approvers), clock), inbox)
+        while not ended.wait(LOOK_S):
+            try:
+                for said in guard.look():
+                    print(f"guard: {said}", flush=True)
+            except StoreUnavailable as error:
+                print(f"guard: {error}", flush=True)
+                ended.wait(1.0)
+            except Exception:  # noqa: BLE001  why: whatever it is, it is said each time, and must not end the watch nor the inbox
+                traceback.print_exc()
+                print("guard: looking at roll-outs failed; canaries are not watched until it succeeds", file=sys.stderr, flush=True)
+                ended.wait(5.0)
+
+
 def run(settings: Settings, ended: threading.Event) -> None:
     """Dispatch, watch roll-outs and reconcile until `ended` is set, and touch `run/dispatcher.beat` while doing so."""
     layout = Layout(settings.folder)
     clock = open_installation(layout, settings.clock).clock
     address = os.environ.get("PREFECT_API_URL", f"http://127.0.0.1:{settings.ports.prefect}/api")
-    inbox, ledger = Inbox(layout.ledger), Ledger(layout.ledger)
-    guard = Guard(Desk(layout, ledger, load_all(settings.use_cases, settings.approvers), clock), inbox)
+    inbox = Inbox(layout.ledger)
+    guarding = threading.Thread(target=guard_rollouts, args=(settings, ended), name="guard")
+    guarding.start()
     reconciled = time.monotonic()
     with httpx.Client(base_url=address, timeout=10.0, trust_env=False) as client:
         dispatcher = Dispatcher(inbox, client, clock, settings.use_cases, f"dispatcher-{os.getpid()}-{time.time_ns()}")
@@ -148,8 +170,6 @@ def run(settings: Settings, ended: threading.Event) -> None:
             (layout.run / "dispatcher.beat").touch()
             try:
                 dispatcher.work_off()
-                for said in guard.look():
-                    print(f"guard: {said}", flush=True)
                 if time.monotonic() - reconciled > RECONCILE_S:
                     reconciled = time.monotonic()
                     dispatcher.reconcile()
@@ -159,8 +179,8 @@ def run(settings: Settings, ended: threading.Event) -> None:
             except StoreUnavailable as error:
                 print(error, flush=True)
                 ended.wait(1.0)
+    guarding.join()
     inbox.close()
-    ledger.close()
 
 
 def main() -> int:

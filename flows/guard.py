@@ -1,6 +1,6 @@
 """The guard of roll-outs: stops a canary whose guard-rails are broken, and asks for its next step as soon as that may come.
 
-The dispatcher calls it in its loop, several times a second. So a canary is stopped within a second or two of the evidence, whatever flows
+A thread of the dispatcher calls it several times a second. So a canary is stopped within a second or two of the evidence, whatever flows
 run, and no flow has to wait for a step's time to pass: it is started when it can do something.
 """
 
@@ -22,7 +22,7 @@ from use_cases.definition import CanaryStep, UseCase
 
 ACTOR = "flow guard"
 
-AGAIN_S = 15.0
+AGAIN_S = 60.0
 """Real seconds after which a step that waits for evidence is asked for again at the earliest; else after as long as it lasts at least."""
 
 SHOWN_S = 1.0
@@ -116,6 +116,7 @@ class Guard:
     desk: Desk
     inbox: Inbox
     _asked: set[str] = field(default_factory=set)
+    _asked_us: dict[str, int] = field(default_factory=dict)
     _shown: dict[str, RolloutMeasure] = field(default_factory=dict)
     _shown_s: float = 0.0
 
@@ -143,8 +144,11 @@ class Guard:
         assert seen.step is not None
         # why: a step that waits for evidence is asked for again, and each time is one row, also after a new start
         again_us = max(seen.step.at_least_us, round(AGAIN_S * SECOND_US * self.desk.clock.scale))
-        time_of_asking = (now_us - seen.until_us) // max(again_us, 1)
-        return self._ask(seen.use_case.name, seen.row.release_id, f"{seen.row.release_id}@{seen.plan.version}:{time_of_asking}")
+        step = f"{seen.row.release_id}@{seen.plan.version}"
+        if now_us - self._asked_us.get(step, -again_us) < again_us:
+            return []
+        self._asked_us[step] = now_us
+        return self._ask(seen.use_case.name, seen.row.release_id, f"{step}:{(now_us - seen.until_us) // max(again_us, 1)}")
 
     def _stop(self, seen: Seen, reason: str) -> list[str]:
         name, release_id = seen.use_case.name, seen.row.release_id

@@ -75,6 +75,9 @@ def take(place: Place, use_case: UseCase, asked: Asked, reason: str) -> str:
     with place.desk() as desk:
         seen = see(desk, use_case)
         details = seen.details if seen is not None and seen.row.release_id == asked.release_id else {}
+        plan = desk.ledger.plan(use_case.name)
+        if plan is not None and plan.version != asked.version:
+            return f"takes no step: the traffic plan has changed meanwhile, from version {asked.version} to {plan.version}"
         try:
             if asked.act == "challenge":
                 plan = challenge(

@@ -1,6 +1,9 @@
+import math
 from bisect import bisect_left
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from decisions.canary import limits
 from storage.health import EDGES_S, Health
@@ -73,3 +76,23 @@ def test_before_the_first_decision_there_is_nothing_to_say() -> None:
     assert (failed.ours, degraded.theirs, latency.ours) == (None, None, None)
     assert not (failed.broken or degraded.broken or latency.broken)
     assert "none yet" in failed.words and "nothing yet" in latency.words
+
+
+@st.composite
+def any_health(draw: st.DrawFn) -> Health:
+    """None, one, few or many decisions; none, some or all of them failed, degraded, slow."""
+    failed = draw(st.sampled_from([0, 1, 7, 5_000]))
+    buckets = [0] * (len(EDGES_S) + 1)
+    for position in draw(st.lists(st.sampled_from([0, 1, 20, 40, 71, 72]), max_size=3)):
+        buckets[position] += draw(st.sampled_from([1, 2, 60, 10_000, 10**7]))
+    decided = sum(buckets)
+    return Health(decided, failed, draw(st.integers(0, decided)), tuple(buckets))
+
+
+@given(any_health(), any_health(), st.sampled_from([0.0, 0.005, 0.5]), st.sampled_from([1.0, 3.0]))
+def test_whatever_was_counted_limits_are_judged(ours: Health, theirs: Health, share: float, times: float) -> None:
+    found = limits(ours, theirs, max_failed=share, max_degraded=share, max_latency=times, judged_from=50)
+    for limit in found:
+        assert math.isfinite(limit.surely) and limit.surely >= 0.0 and limit.words
+        assert not limit.broken or (limit.surely > limit.most and ours.asked >= 50)
+    assert not any(limit.broken for limit in limits(ours, ours, max_failed=1.0, max_degraded=share, max_latency=times, judged_from=0))
