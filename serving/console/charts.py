@@ -17,6 +17,11 @@ WIDTH = 1_000.0
 """Of each drawing, in its own units; the page stretches it to the room there is."""
 
 COLOURS = 8
+SEAM = 0.6
+"""By how much a stretch reaches into the next, so that no gap shows between them."""
+
+WIDE = 6.0
+"""An interval so many times as wide as the one in the middle does not set the scale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,10 @@ class Scale:
     low: float
     high: float
 
+    def shows(self, value: float) -> bool:
+        """Whether a value lies within the drawing."""
+        return self.low <= value <= self.high
+
     def place(self, value: float) -> float:
         """Where a value lies, kept within the drawing."""
         if self.high <= self.low:
@@ -39,17 +48,25 @@ class Scale:
 
 
 def scale_of(spreads: Sequence[Interval | None], *, zero: bool = True) -> Scale:
-    """A scale on which all of these lie with some room, and zero too.
+    """A scale on which these lie with some room, and zero too. One that is far wider than most runs out of the drawing.
 
     Example:
         >>> scale_of([Interval(2.0, 1.0, 4.0)])
         Scale(low=-0.24, high=4.24)
     """
-    values = [end for spread in spreads if spread for end in (spread.value, spread.low, spread.high) if end is not None]
+    known = [spread for spread in spreads if spread is not None]
+    widths = sorted(_width(spread) for spread in known if _width(spread) > 0.0)
+    widest = WIDE * widths[(len(widths) - 1) // 2] if widths else 0.0
+    values = [spread.value for spread in known]
+    values += [end for spread in known if _width(spread) <= widest for end in (spread.low, spread.high) if end is not None]
     values += [0.0] if zero or not values else []
     low, high = min(values), max(values)
     room = 0.06 * (high - low) or 1.0
     return Scale(low - room, high + room)
+
+
+def _width(spread: Interval) -> float:
+    return 0.0 if spread.low is None or spread.high is None else spread.high - spread.low
 
 
 def interval(scale: Scale, spread: Interval | None, colour: int = 0) -> Markup:
@@ -59,7 +76,8 @@ def interval(scale: Scale, spread: Interval | None, colour: int = 0) -> Markup:
         return _drawing(zero, 24)
     low = 0.0 if spread.low is None else scale.place(spread.low)
     high = WIDTH if spread.high is None else scale.place(spread.high)
-    ends = [_line(at, f"end c{colour}", 7, 17) for at, end in ((low, spread.low), (high, spread.high)) if end is not None]
+    shown = [end for end in (spread.low, spread.high) if end is not None and scale.shows(end)]
+    ends = [_line(scale.place(end), f"end c{colour}", 7, 17) for end in shown]
     line = Markup('<line class="reach c{}" x1="{:.1f}" x2="{:.1f}" y1="12" y2="12"/>').format(colour, low, high)
     dot = Markup('<line class="dot c{}" x1="{:.1f}" x2="{:.1f}" y1="12" y2="12"/>').format(
         colour, scale.place(spread.value), scale.place(spread.value) + 0.01
@@ -102,7 +120,7 @@ def courses(stretches: Sequence[Stretch], scale: Scale, marks: Sequence[float] =
             top -= part.share * height
             shapes.append(
                 Markup('<rect class="fill c{}" x="{:.2f}" width="{:.2f}" y="{:.2f}" height="{:.2f}"/>').format(
-                    part.colour, left, max(right - left, 0.4), top, part.share * height
+                    part.colour, left, min(max(right - left, 0.4) + SEAM, WIDTH - left), top, part.share * height
                 )
             )
     shapes += [_line(scale.place(mark), "mark", 0, height) for mark in marks]
