@@ -14,12 +14,15 @@ from cli.bundles import bring_back
 from cli.shortened import whole_id
 from contracts.clock import to_datetime
 from contracts.errors import BundleRefused, InvalidInput
+from contracts.settings import Settings
+from decisions.linear import LINEAR_FILE, LinearTerm, LinearWeights
 from decisions.policies import PolicySpec
 from decisions.scorer import TABLE_FILE, encode_table
 from releases.bundle import read_bundle, write_bundle
 from releases.ledger import Act, Ledger
 from releases.registry import Registry
 from releases.stages import register
+from serving.service import DecisionService
 from storage.layout import Layout
 from tests.cli.conftest import USE_CASE, Run
 from tests.cli.test_reading import first_release
@@ -42,16 +45,17 @@ def sits_here(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("LOGNAME", name)
 
 
-def candidate(layout: Layout, **values: float) -> str:
-    """A registered release that scores by a table."""
+def candidate(layout: Layout, *, linear: bool = False, **values: float) -> str:
+    """A registered release that scores by a table, or by a linear model that says the same for a newcomer."""
     use_case = load(USE_CASE)
     table = {name: values.get(name, 0.0) for name in use_case.catalogue.index}
     features = np.array([[feature.default for feature in use_case.feature_set.features]])
     everyone = np.ones((1, len(table)), dtype=np.bool_)
+    weights = LinearWeights((LinearTerm("newbie"),), table, dict.fromkeys(table, (0.5,)))
     parts = replace(
         start_parts(use_case),
-        scorer_kind="table",
-        scorer_files={TABLE_FILE: encode_table(table)},
+        scorer_kind="linear" if linear else "table",
+        scorer_files={LINEAR_FILE: msgspec.json.encode(weights)} if linear else {TABLE_FILE: encode_table(table)},
         policy=msgspec.to_builtins(POLICY),
         golden=golden_decisions(use_case.catalogue, POLICY, features, everyone, np.array([list(table.values())])),
         gate={"accepted": True, "step": "champion", "forecast": {"value": 0.5, "low": 0.25, "high": 0.75}},
@@ -260,6 +264,19 @@ def test_a_lost_bundle_is_brought_back_from_mlflow(run: Run, layout: Layout, tmp
         bring_back(layout, msgspec.structs.replace(row, digest="d" * 64), mlflow)
     assert "was never started, so that there is no MLflow" in run("releases", "--restore", release_id).err
     assert "release `r-0` is not known" in run("releases", "--restore", "r-0").err
+
+
+def test_a_decision_is_explained_with_its_reasons(run: Run, layout: Layout) -> None:
+    release_id = candidate(layout, linear=True, mens=2.0)
+    said(run, "promote", USE_CASE, release_id)
+    said(run, "approve", USE_CASE, release_id, "--comment", "fine")
+    said(run, "promote", USE_CASE, release_id, "--at-once")
+    with DecisionService(Settings(state=str(layout.root), use_cases=(USE_CASE,))) as service:
+        service.decide(USE_CASE, "e-7", decision_id="d-7")
+    found = asked(run, "explain", "d-7")
+    shown = 2.0 if found["action"] == "mens" else 0.0
+    assert found["exact"] and (found["why"]["base"], found["why"]["score"], found["why"]["reasons"]) == (shown, shown, [])
+    assert f"Why {found['action']} scores {shown:.4f}" in said(run, "explain", "d-7")
 
 
 def test_who_lost_the_keys_signs_again_and_it_is_noted(run: Run, layout: Layout) -> None:
