@@ -5,6 +5,7 @@ and registered as what it is now, by someone who can write everywhere but has no
 """
 
 import argparse
+import os
 import pickle
 import random
 import shutil
@@ -146,6 +147,7 @@ def attack(parts: BundleParts, other: BundleParts, folder: Path, count: int, see
         start(service.ledger, USE_CASE, old, read_bundle(layout.bundles, old).digest, 0.1, plan)
         service.look()
         before = {process.pid for process in psutil.Process().children(recursive=True)}
+        files = {layout.run.name, *os.listdir(layout.root)}
         with _Asking(service, old, found), _Listening(found):
             for number in range(count):
                 mutation = MUTATIONS[number % len(MUTATIONS)]
@@ -172,8 +174,9 @@ def attack(parts: BundleParts, other: BundleParts, folder: Path, count: int, see
                     shutil.rmtree(layout.bundles / release_id)
         found.genuine = _lets_in(service, write_bundle(layout.bundles, replace(parts, code={"revision": "another"}), layout.secrets))
         found.executed += [f"process {child.pid}" for child in psutil.Process().children(recursive=True) if child.pid not in before]
-        if (outside / "sprung").exists():
-            found.executed.append("a pickle")
+        found.executed += [f"file {name}" for name in set(os.listdir(layout.root)) - files]
+        # why: what lies there otherwise was put there by the mutations, and is named for its release
+        found.executed += [f"file {path.name}" for path in outside.iterdir() if not path.name.startswith("r-")]
     return found
 
 
