@@ -157,7 +157,8 @@ def test_a_release_from_training_to_rollback(installation: Running, key: str, py
             page.goto(f"/console/use-cases/{USE_CASE}/releases")
             picture(page, "releases")
             wait_until(lambda: champion(installation) == release_id, 240.0)
-            rows = rows_of(installation, release_id)
+            # why: on a slow machine a step may be asked for again while it is taken; then one of two runs is denied it
+            rows = [row for row in rows_of(installation, release_id) if row.action != "denied" or "look again" not in row.reason]
             assert [row.action for row in rows] == ["register", "shadow", "approve", "canary", "canary", "champion"]
             shares = [arm.share for row in rows if row.plan for arm in row.plan.arms[1:]]
             assert shares == [step.share for step in load(USE_CASE).rollout.steps]
