@@ -5,7 +5,7 @@ import click
 from cli.here import layout_of, settings_of
 from cli.output import json_option, print_json
 from services import ports
-from serving.console.asking import ROOT
+from serving.console import ROOT
 from serving.keys import Scope, list_keys, owner_key
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from contracts.errors import OfferloopError, ServiceFailed
 from contracts.settings import Settings
-from serving.console.asking import ROOT
+from serving.console import ROOT
 from storage.layout import Layout
 
 APPLICATION = "offerloop"

@@ -15,8 +15,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contracts.errors import Forbidden, InvalidInput, NotFound, OfferloopError, TooLarge, Unauthorized
-from serving.console import acts, data, decision, experiments, ledger, overview, releases, sign_off
-from serving.console.asking import ROOT, Asked, Done, Page, status_of
+from serving.console import ROOT, acts, data, decision, experiments, ledger, overview, releases, sign_off
+from serving.console.asking import Asked, Done, Page, status_of
 from serving.console.desk import Office
 from serving.console.rendering import Renderer, asset
 from serving.console.sessions import LASTS_S, Attempts, Person, Sessions, TokenRefused

@@ -21,8 +21,6 @@ from serving.console.desk import Office
 from serving.console.sessions import Person, TokenRefused, TooManyFailures
 from serving.keys import Scope
 
-ROOT = "/console"
-
 STATUSES: Mapping[type[Exception], int] = {
     Unauthorized: 401,
     Forbidden: 403,

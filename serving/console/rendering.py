@@ -11,8 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from contracts.errors import NotFound
-from serving.console import charts, words
-from serving.console.asking import ROOT
+from serving.console import ROOT, charts, words
 from serving.console.desk import Office
 from serving.console.sessions import Person
 
