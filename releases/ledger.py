@@ -138,10 +138,10 @@ class Step:
         return _ledger_row(row) if row else None
 
     def repeats(self, act: Act, action: str, release_id: str | None) -> bool:
-        """Whether the newest row of the use case says the same, by the same actor."""
-        query = "SELECT actor, action, release_id, reason FROM ledger WHERE use_case = ? ORDER BY id DESC LIMIT 1"
+        """Whether the newest row of the use case says all the same, by the same actor."""
+        query = "SELECT actor, action, release_id, reason, details FROM ledger WHERE use_case = ? ORDER BY id DESC LIMIT 1"
         found = self._connection.execute(query, (self.use_case,)).fetchone()
-        return bool(found == (act.actor, action, release_id, act.reason))
+        return bool(found == (act.actor, action, release_id, act.reason, msgspec.json.encode(act.details).decode()))
 
     def set_stage(self, release_id: str, stage: Stage, row: LedgerRow, digest: str = "") -> None:
         """Note where a release stands since a ledger row; the first time also its digest."""

@@ -180,4 +180,4 @@ def test_a_release_from_training_to_rollback(installation: Running, key: str, py
     assert late == []
     assert {answer["release_id"] for _, answer in traffic.answers} == {first, release_id}
     live = json.loads(installation.offerloop("live", USE_CASE, "--json"))
-    assert live["plan"]["arms"][0]["release_id"] == first
+    assert live["then"]["plan"]["arms"][0]["release_id"] == first
