@@ -2,9 +2,10 @@ import pytest
 
 from flows.place import Place
 from flows.promotion import allowed, conclude_experiment, enter_shadow, take_on
+from flows.train import refused_before
 from releases.bundle import read_bundle, write_bundle
 from releases.ledger import Act
-from releases.stages import register, to_challenger, to_shadow
+from releases.stages import register, reject, to_challenger, to_shadow
 from tests.flows.conftest import USE_CASE
 from training.comparison import Conclusion
 from training.train import start_parts
@@ -92,3 +93,13 @@ def test_one_of_several_is_promoted_and_the_others_may_come_again(place: Place) 
         conclude_experiment(ledger, USE_CASE, Conclusion(two, "promote", "it earned more", None), looked)
         assert (ledger.stage_of(one), ledger.stage_of(two)) == ("retired", "champion")
         assert any("compared at the same time" in row.reason for row in ledger.rows(USE_CASE))
+
+
+def test_a_release_that_was_refused_is_so_when_it_is_made_again(place: Place) -> None:
+    release_id = shadowed(place, "one")
+    assert refused_before(place, USE_CASE, release_id) is None
+    with place.ledger() as ledger:
+        reject(ledger, USE_CASE, release_id, Act("flow guard", 10**16, "stopped as canary at 5%: failed 20%"))
+    again = refused_before(place, USE_CASE, release_id)
+    assert again is not None and again.stage == "refused"
+    assert "flow guard refused it: stopped as canary at 5%" in again.reason
