@@ -148,6 +148,7 @@ def _spelled(text: str) -> bytes:
 
 _ECMA_PATTERN = ID_PATTERN.replace(r"\Z", "$")
 _LINKS = (
+    ("/console/", "pages for people"),
     ("/docs", "what the API takes and gives"),
     ("/openapi.json", "the same for machines"),
     ("/v1/status", "what serves now"),

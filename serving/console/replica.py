@@ -2,6 +2,8 @@
 
 import logging
 import os
+from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 
@@ -10,8 +12,10 @@ from serving.console.app import Console
 from serving.console.desk import Office
 from serving.replica import keep_to_loopback
 
-NICENESS = 10
+NICENESS = 15
 """How far it steps back."""
+
+_THREADS = Path("/proc/self/task")
 
 
 def build(settings: bytes) -> Console:
@@ -26,9 +30,22 @@ def build(settings: bytes) -> Console:
     """
     logging.getLogger("serving").setLevel(logging.INFO)
     keep_to_loopback()
-    os.nice(NICENESS)
+    step_back(NICENESS)
     office = Office(msgspec.json.decode(settings, type=Settings))
     return Console(office, on_shutdown=office.close)
+
+
+def step_back(niceness: int) -> None:
+    """Let all threads of this process step back so far, and with them those that they will start.
+
+    On Linux `os.nice` is for the thread alone that calls it, and Ray has started its own by then.
+    """
+    if not _THREADS.is_dir():
+        os.nice(niceness)
+        return
+    for thread in _THREADS.iterdir():
+        with suppress(ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, int(thread.name), niceness)
 
 
 class ConsoleReplica:

@@ -18,6 +18,7 @@ from contracts.errors import RequestFailed
 from decisions.record import stored_decision
 from services import state
 from services.processes import SERVICE
+from serving.console.replica import NICENESS
 from serving.keys import owner_key
 from storage.journal import Journal
 from tests.installation import Running, wait_until
@@ -107,8 +108,13 @@ def test_the_console_answers_beside_decisions_from_a_process_of_its_own(installa
         overview = browser.get("/console/")
         assert overview.status_code == 200 and USE_CASE in overview.text
         assert browser.get("/console/assets/style.css").headers["content-type"].startswith("text/css")
-    replicas = [process.cmdline()[0] for process in processes_of(installation, "ray") if process.name().startswith("ray::ServeRepli")]
-    assert sum("console" in name for name in replicas) == 1 and any("decisions" in name for name in replicas)
+    replicas = {
+        process.cmdline()[0]: process for process in processes_of(installation, "ray") if process.name().startswith("ray::ServeRepli")
+    }
+    (console,) = (process for name, process in replicas.items() if "console" in name)
+    assert any("decisions" in name for name in replicas)
+    nicest = min(os.getpriority(os.PRIO_PROCESS, thread.id) for thread in console.threads())
+    assert nicest == NICENESS
 
 
 def test_decisions_go_on_while_the_console_is_dead(installation: Running) -> None:
