@@ -1,7 +1,7 @@
 """Charts as SVG in the page's own colours.
 
 They hold shapes alone: words and numbers stand beside them as text, where they can be read aloud, selected and enlarged, and a table has
-all of it. See docs/adr/0013.
+all of it. See docs/adr/0015.
 
 Colours are classes of the page's style, since the Content-Security-Policy allows no style within the document.
 """
