@@ -54,10 +54,16 @@ def show(report: Report, console: Console) -> None:
         if section.table is not None:
             table = RichTable(box=None, pad_edge=False, header_style="dim")
             for position, column in enumerate(section.table.columns):
-                table.add_column(column, justify="left" if position == 0 else "right", overflow="fold")
+                figures = position > 0 and all(_is_figure(row[position]) for row in section.table.rows)
+                table.add_column(column, justify="right" if figures else "left", overflow="fold")
             for row in section.table.rows:
                 table.add_row(*row)
             console.print(table)
+
+
+def _is_figure(cell: str) -> bool:
+    """Whether a cell is read as a number: empty, or beginning with a digit or a sign."""
+    return not cell or cell.lstrip("+-−$ ")[:1].isdigit()
 
 
 _STYLE = """
