@@ -235,6 +235,8 @@ def read_bundle(bundles: Path, release_id: str, secrets: Path | None = None) -> 
         ArithmeticError,
     ) as error:
         raise BundleRefused(release_id, f"what it says makes no sense: {error}") from error
+    except OSError as error:
+        raise BundleRefused(release_id, f"it cannot be read ({error.strerror})") from error
     finally:
         os.close(folder)
 

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +255,18 @@ class Ledger:
         with self._database.read() as connection:
             row = connection.execute(query, (use_case, time_us)).fetchone()
         return _ledger_row(row) if row else None
+
+    def rolled_back(self, release_id: str, since_id: int = 0) -> LedgerRow | None:
+        """The newest row, of those behind an id, by which a rollback took a release's traffic away; None where none did."""
+        query = "SELECT * FROM ledger WHERE plan IS NOT NULL AND use_case = (SELECT use_case FROM stages WHERE release_id = ?) ORDER BY id"
+        with self._database.read() as connection:
+            rows = [_ledger_row(row) for row in connection.execute(query, (release_id,))]
+        found = None
+        for before, row in pairwise(rows):
+            answered = [arm.release_id for arm in before.plan.arms] if before.plan else []
+            if row.action == "rollback" and row.id > since_id and release_id in answered and row.release_id != release_id:
+                found = row
+        return found
 
     def releases(self, use_case: str) -> list[ReleaseRow]:
         """All releases of a use case, in the order they were registered."""

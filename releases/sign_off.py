@@ -47,7 +47,7 @@ class Approval(msgspec.Struct, frozen=True):
 
 
 def approve(ledger: Ledger, use_case: str, release_id: str, subject: Subject, approvers: Sequence[str], act: Act) -> Approval:
-    """Note that the actor approves a release as it is now; the act's reason is the comment. Approving the same twice changes nothing.
+    """Note that the actor approves a release as it is now; the act's reason is the comment. Saying the same again changes nothing.
 
     Raises:
         StepRefused: the actor is none of the approvers; the release is champion or refused; the plan has changed since the actor looked.
@@ -59,21 +59,34 @@ def approve(ledger: Ledger, use_case: str, release_id: str, subject: Subject, ap
             raise StepRefused(release_id, _STEP, f"{act.actor} may not sign it off; {may}")
         if not act.reason.strip():
             raise StepRefused(release_id, _STEP, "a comment is asked for; say what was looked at")
-        if (stage := step.release(release_id).stage) not in _OPEN:
-            raise StepRefused(release_id, _STEP, f"it is {stage}")
+        release = step.release(release_id)
+        if release.stage not in _OPEN:
+            raise StepRefused(release_id, _STEP, f"it is {release.stage}")
         step.check_version(act, _STEP, release_id)
         before = _newest(step, release_id)
-        if before is not None and before.actor == act.actor and before.subject == subject:
+        same = before is not None and (before.actor, before.comment, before.subject) == (act.actor, act.reason, subject)
+        if before is not None and same and before.ledger_id > release.ledger_id:
             return before
         details: dict[str, Any] = {"subject": msgspec.to_builtins(subject)}
         signed = Act(act.actor, act.at, act.reason, act.expected_version, details)
         return _approval(step.append(signed, APPROVE, release_id))
 
 
-def approval_of(ledger: Ledger, release_id: str, subject: Subject) -> Approval | None:
-    """The newest approval of a release, void where it was given for something else than `subject`; None where nobody approved it."""
+def approval_of(ledger: Ledger, release_id: str, subject: Subject, approvers: Sequence[str]) -> Approval | None:
+    """The newest approval of a release; None where nobody approved it.
+
+    It is void where it was given for something else than `subject`, by somebody who may not approve any more, or before the release was
+    rolled back.
+    """
     found = approval_at(ledger, release_id)
-    return None if found is None else msgspec.structs.replace(found, void=_changed(found.subject, subject))
+    if found is None:
+        return None
+    why = [_changed(found.subject, subject)]
+    if found.actor not in approvers:
+        why.append(f"{found.actor} may not sign it off any more")
+    if undone := ledger.rolled_back(release_id, found.ledger_id):
+        why.append(f"{undone.actor} rolled it back since: {undone.reason}")
+    return msgspec.structs.replace(found, void="; ".join(filter(None, why)))
 
 
 def approval_at(ledger: Ledger, release_id: str, until_us: int | None = None) -> Approval | None:

@@ -6,6 +6,7 @@ leaves a row `denied`.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NoReturn
 
 from msgspec import structs
@@ -62,17 +63,12 @@ def to_shadow(ledger: Ledger, use_case: str, release_id: str, act: Act) -> Traff
     """
     with ledger.taking(use_case, act, "enter the shadow", release_id) as step:
         plan = _plan(step, release_id, "enter the shadow", act)
-        if plan.shadow == release_id:
-            return plan
-        _check(step, release_id, "enter the shadow")
-        row = step.append(act, "shadow", release_id, _next(plan, shadow=release_id))
-        if plan.shadow:
-            step.set_stage(plan.shadow, "retired", row)
-        step.set_stage(release_id, "shadow", row)
-        return _changed(row)
+        return plan if plan.shadow == release_id else _enter_shadow(step, plan, release_id, act)
 
 
-def to_challenger(ledger: Ledger, use_case: str, release_id: str, share: float, act: Act, arm: str = CHALLENGER) -> TrafficPlan:
+def to_challenger(
+    ledger: Ledger, use_case: str, release_id: str, share: float, act: Act, arm: str = CHALLENGER, *, by_way_of_shadow: bool = False
+) -> TrafficPlan:
     """Give a release a share of the entities outside control, beside the champion; or change its share.
 
     A first experiment beside the champion draws anew who is in it. After that entities move between the champion and this arm alone.
@@ -80,6 +76,7 @@ def to_challenger(ledger: Ledger, use_case: str, release_id: str, share: float, 
     Args:
         share: of the entities outside control.
         arm: `canary`, `challenger`, or `challenger_` and a name of its own, where several are compared at once.
+        by_way_of_shadow: one that is not in the shadow enters it first, with a row of its own in the same transaction.
 
     Raises:
         StepRefused: its stage does not allow it; the arm is another release's; `share` leaves the champion nothing; the plan has changed.
@@ -95,6 +92,9 @@ def to_challenger(ledger: Ledger, use_case: str, release_id: str, share: float, 
         holder = next((other.release_id for other in plan.arms if other.name == arm), release_id)
         if holder != release_id:
             _refuse(release_id, name, f"{holder} is {arm} now; promote, refuse or retire it first")
+        if by_way_of_shadow and step.release(release_id).stage in _ALLOWED["enter the shadow"]:
+            plan = _enter_shadow(step, plan, release_id, act)
+            act = replace(act, expected_version=None)
         if step.release(release_id).stage != stage:
             _check(step, release_id, name)
         rest = 1.0 - share - sum(other.share for other in plan.arms[1:] if other.release_id != release_id)
@@ -213,6 +213,15 @@ def _withheld(ledger: Ledger, use_case: str, candidate_ids: Sequence[str], act: 
         if after == plan.withheld:
             return plan
         return _changed(step.append(act, action, None, structs.replace(plan, version=plan.version + 1, withheld=after)))
+
+
+def _enter_shadow(step: Step, plan: TrafficPlan, release_id: str, act: Act) -> TrafficPlan:
+    _check(step, release_id, "enter the shadow")
+    row = step.append(act, "shadow", release_id, _next(plan, shadow=release_id))
+    if plan.shadow:
+        step.set_stage(plan.shadow, "retired", row)
+    step.set_stage(release_id, "shadow", row)
+    return _changed(row)
 
 
 def _register(step: Step, release_id: str, digest: str, act: Act) -> ReleaseRow:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from contracts.clock import Clock
-from contracts.errors import BundleRefused, DefinitionError, InvalidInput, NeedsOtherCode, NotFound, OfferloopError, StoreUnavailable
+from contracts.errors import BundleRefused, DefinitionError, InvalidInput, NeedsOtherCode, NotFound, StoreUnavailable
 from contracts.metrics import RELEASES_REFUSED, REPLICA_PLAN_VERSION
 from contracts.traffic import TrafficPlan
 from decisions.decide import ReleaseRuntime, build_runtime
@@ -200,13 +200,15 @@ class Watcher:
                     self._follow(use_case)
                 except StoreUnavailable as error:
                     _LOG.warning("the ledger cannot be read now, the plan of %s serves on: %s", use_case.name, error)
+                except Exception:  # noqa: BLE001  why: one use case must not keep the others from their plans
+                    _LOG.exception("following the plan of %s failed; what is live serves on", use_case.name)
             self._on_round()
 
     def _watch(self) -> None:
         while not self._stop.wait(POLL_S):
             try:
                 self.look()
-            except OfferloopError:
+            except Exception:  # noqa: BLE001  why: a replica that looks no more would never go back again, and nobody would see it
                 _LOG.exception("looking at the traffic plans failed; what is live serves on")
 
     def _follow(self, use_case: UseCase) -> None:
@@ -240,7 +242,11 @@ class Watcher:
         ready = {name: release for name, release in ready.items() if name not in waiting}
         refused |= dict.fromkeys(waiting, WAITING)
         if any(arm.release_id in refused for arm in plan.arms):
-            return None if live is None else replace(live, asked=plan, refused=refused, waiting=waiting)
+            if live is None:
+                return None
+            # why: what is sold out is sold out, whoever answers
+            kept = msgspec.structs.replace(live.plan, withheld=plan.withheld)
+            return replace(live, plan=kept, asked=plan, refused=refused, waiting=waiting)
         served = msgspec.structs.replace(plan, shadow=None) if plan.shadow in refused else plan
         return Live(served, plan, ready, refused, waiting)
 

@@ -77,7 +77,7 @@ def subject(desk: Desk, use_case: str, release_id: str) -> Subject:
 
 def approval_of(desk: Desk, use_case: str, release_id: str) -> Approval | None:
     """The newest approval of a release, `void` where something has changed since; None where nobody approved it. Raises as `subject`."""
-    return sign_off.approval_of(desk.ledger, release_id, subject(desk, use_case, release_id))
+    return sign_off.approval_of(desk.ledger, release_id, subject(desk, use_case, release_id), desk.use_case(use_case).approvers)
 
 
 def waiting_for_sign_off(desk: Desk, use_case: str) -> tuple[ReleaseRow, ...]:
@@ -122,7 +122,8 @@ def approve(
     approval = sign_off.approve(desk.ledger, use_case, release_id, now, known.approvers, act)
     with closing(Inbox(desk.layout.ledger)) as inbox:
         payload = {"use_case": use_case, "release_id": release_id}
-        inbox.trigger(ROLLOUT, "sign-off", f"approved:{approval.ledger_id}", payload, act.at)
+        # why: who approves once more wants it to go on, also where an earlier run came to nothing
+        inbox.trigger(ROLLOUT, "sign-off", f"approved:{approval.ledger_id}@{act.at}", payload, act.at)
     return approval
 
 
@@ -158,7 +159,8 @@ def promote(
         expected_version: of the traffic plan that the actor has looked at.
 
     Raises:
-        StepRefused: it is not signed off; its gate does not let it replace the champion; its stage does not allow it; the plan has changed.
+        StepRefused: it is not signed off; its gate refused it, or does not let it replace the champion; its stage does not allow it; the
+            plan has changed.
         BundleRefused: its bundle is not what the ledger says, or cannot be served.
         NotFound: the use case, or its release, is not known.
     """
@@ -168,9 +170,9 @@ def promote(
         release = _release(desk, use_case, release_id)
         plan = _plan(desk, use_case, release_id, "be promoted")
         bundle = _servable(desk, use_case, release_id)
+        _check_gate(bundle, "be promoted", to_champion=release.stage in ("shadow", "canary"))
         if release.stage not in ("candidate", "retired"):
             check_signed_off(desk, use_case, release_id, "be promoted")
-            _check_gate(bundle, release)
     # why: the step is worked out from this plan, so it must still be in force when it is taken
     act = replace(act, expected_version=plan.version if expected_version is None else expected_version)
     if release.stage in ("candidate", "retired"):
@@ -205,19 +207,19 @@ def challenge(
         expected_version: of the traffic plan that the actor has looked at.
 
     Raises:
-        StepRefused: it is not signed off; its stage does not allow it; the plan has changed.
+        StepRefused: it is not signed off; its gate refused it; its stage does not allow it; the plan has changed.
         BundleRefused: its bundle is not what the ledger says, or cannot be served.
         NotFound: the use case, or its release, is not known.
     """
     act = _act(desk, actor, reason, expected_version)
     with desk.ledger.denying(use_case, act, "be compared", release_id):
-        release = _release(desk, use_case, release_id)
-        _servable(desk, use_case, release_id)
+        _release(desk, use_case, release_id)
+        plan = _plan(desk, use_case, release_id, "be compared")
+        _check_gate(_servable(desk, use_case, release_id), "be compared", to_champion=False)
         check_signed_off(desk, use_case, release_id, "be compared")
-    if release.stage in ("candidate", "retired"):
-        after = stages.to_shadow(desk.ledger, use_case, release_id, act)
-        act = replace(act, expected_version=after.version)
-    return stages.to_challenger(desk.ledger, use_case, release_id, share, act, arm)
+    # why: it was signed off beside the champion of this plan
+    act = replace(act, expected_version=plan.version if expected_version is None else expected_version)
+    return stages.to_challenger(desk.ledger, use_case, release_id, share, act, arm, by_way_of_shadow=True)
 
 
 def roll_back(
@@ -230,7 +232,10 @@ def roll_back(
     at_us: int | None = None,
     expected_version: int | None = None,
 ) -> TrafficPlan:
-    """Put an earlier champion back before everybody, with all that belongs to it: model, features, schema, catalogue, policy, settings.
+    """Put an earlier champion back before everybody, with all that belongs to it: model, features, catalogue, policy, settings.
+
+    Its schema has to be one that this code takes in: what its features read of events is checked. How outcomes become rewards stays the
+    code's, since the yardstick does not change with what it measures.
 
     Args:
         desk, use_case: whose.
@@ -321,9 +326,11 @@ def _servable(desk: Desk, use_case: str, release_id: str) -> Bundle:
     return load_release(desk.layout, desk.use_case(use_case), release_id, desk.ledger.release(release_id).digest).bundle
 
 
-def _check_gate(bundle: Bundle, release: ReleaseRow) -> None:
-    """A release that is not shown to beat the champion gets there by way of an experiment alone."""
-    if release.stage in ("shadow", "canary") and bundle.parts.gate.get("step", "champion") == "challenger":
-        raise StepRefused(
-            bundle.release_id, "be promoted", "its gate lets it challenge the champion, not replace it (`offerloop challenge`)"
-        )
+def _check_gate(bundle: Bundle, step: str, *, to_champion: bool) -> None:
+    """What its gate refused reaches nobody; what it does not tell from the champion replaces it by way of an experiment alone."""
+    gate = bundle.parts.gate
+    if not gate.get("accepted", True) or gate.get("step") == "refused":
+        raise StepRefused(bundle.release_id, step, "its gate refused it")
+    if to_champion and gate.get("step", "champion") == "challenger":
+        reason = "its gate lets it challenge the champion, not replace it; see `offerloop challenge`"
+        raise StepRefused(bundle.release_id, step, reason)

@@ -1,3 +1,4 @@
+import errno
 import shutil
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from features.definitions import Aggregate, FeatureSet
 from releases.bundle import BundleParts
 from releases.golden import GOLDEN_SCHEMA
 from releases.ledger import Act
-from releases.stages import rollback, to_champion
+from releases.stages import rollback, to_champion, withhold
 from serving.catching_up import WAITING
 from serving.live import load_release
 from serving.messages import EventMessage
@@ -87,6 +88,44 @@ def test_a_replica_that_starts_with_a_bad_plan_serves_the_newest_good_one(shop: 
         assert champion(started) == first
         assert started.ready()
         assert list(started.status().use_cases[0].refused) == [bad]
+
+
+def test_what_is_withheld_is_so_although_a_release_of_the_plan_is_bad(shop: Shop, service: DecisionService) -> None:
+    first = champion(service)
+    bad = shop.promote(service, BEST)
+    break_bundle(shop, bad)
+    withhold(service.ledger, "shop", ["gems"], ACT)
+    service.look()
+    assert champion(service) == first
+    assert "gems" not in [one.candidate_id for one in service.decide("shop", "p-1").candidates]
+
+
+def test_a_disk_that_cannot_be_read_is_a_refusal(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    release_id = shop.write(BEST)
+
+    def broken(folder: int) -> list[str]:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("releases.bundle.os.listdir", broken)
+    with pytest.raises(BundleRefused, match="cannot be read"):
+        load_release(shop.layout, SHOP, release_id)
+
+
+def test_what_is_unforeseen_does_not_end_the_watching(
+    shop: Shop, service: DecisionService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan_of = service.ledger.plan
+
+    def odd(use_case: str) -> TrafficPlan | None:
+        raise RuntimeError("odd")
+
+    monkeypatch.setattr(service.ledger, "plan", odd)
+    service.look()
+    assert "following the plan of shop failed" in caplog.text
+    monkeypatch.setattr(service.ledger, "plan", plan_of)
+    second = shop.promote(service, BEST)
+    service.look()
+    assert champion(service) == second
 
 
 def test_a_bad_shadow_is_left_out_and_the_plan_followed(shop: Shop, service: DecisionService) -> None:

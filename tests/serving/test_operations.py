@@ -82,6 +82,36 @@ def test_what_its_gate_lets_only_challenge_does_not_replace_the_champion(shop: S
     assert shares(challenge(desk, "shop", new, "ada", "compare", share=0.2, arm="challenger"))["challenger"] == (new, 0.2)
 
 
+def test_what_its_gate_refused_reaches_nobody_from_any_stage(shop: Shop, service: DecisionService, desk: Desk) -> None:
+    no = {"accepted": False, "step": "refused"}
+    candidate, shadow = shop.register(service, replace(OTHER, gate=no)), shop.shadow(service, replace(BEST, gate=no))
+    for release_id in (candidate, shadow):
+        refused(desk, partial(promote, desk, "shop", release_id, "ada", "on"), StepRefused, "its gate refused it")
+        refused(
+            desk, partial(challenge, desk, "shop", release_id, "ada", "on", share=0.2, arm="challenger"), StepRefused, "its gate refused it"
+        )
+
+
+def test_a_comparison_that_is_refused_leaves_the_shadow_as_it_was(shop: Shop, service: DecisionService, desk: Desk) -> None:
+    one = shop.shadow(service, BEST)
+    promote(with_use_case(desk, rollout=STEPS), "shop", one, "ada", "on")
+    waits, late = shop.shadow(service, OTHER), shop.register(service, parts_of(PolicySpec("greedy"), "table", table_of(rare=1.0)))
+    for share, arm, why in ((0.995, "challenger", "would leave"), (0.2, "canary", f"{one} is canary now")):
+        refused(desk, partial(challenge, desk, "shop", late, "ada", "on", share=share, arm=arm), StepRefused, why)
+    assert desk.ledger.release(waits).stage == "shadow"
+    assert shares(challenge(desk, "shop", late, "ada", "on", share=0.2, arm="challenger"))["challenger"] == (late, 0.2)
+    assert [row.action for row in desk.ledger.rows("shop", release_id=late, limit=2)] == ["challenger", "shadow"]
+
+
+def test_who_approves_again_lets_it_go_on_again(shop: Shop, service: DecisionService, desk: Desk) -> None:
+    desk = with_use_case(desk, approvers=("ada",))
+    new = shop.shadow(service, BEST)
+    first = approve(desk, "shop", new, "ada", "fine")
+    assert approve(desk, "shop", new, "ada", "fine") == first
+    with closing(Inbox(shop.layout.ledger)) as inbox:
+        assert len(inbox.unfinished()) == 2
+
+
 def test_without_a_valid_sign_off_nothing_reaches_people(shop: Shop, service: DecisionService, desk: Desk) -> None:
     desk = with_use_case(desk, approvers=("ada",), scenarios=(Scenario("new", "New"),))
     new, other = shop.shadow(service, BEST), shop.register(service, OTHER)
