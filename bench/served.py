@@ -141,8 +141,10 @@ class Load:
         return self
 
     def __exit__(self, *_: object) -> None:
+        lived = self._thread.is_alive()
         self._enough.set()
         self._thread.join(60.0)
+        assert lived, "the clients ended before they were to"
 
     def since(self, moment_s: float) -> Sequence[Answer]:
         """The answers to what was asked since a moment of the monotonic clock."""

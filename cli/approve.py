@@ -1,10 +1,8 @@
 """`offerloop approve`."""
 
-import getpass
-
 import click
 
-from cli.here import desk_of, settings_of
+from cli.here import actor, desk_of, settings_of
 from cli.output import json_option, print_json
 from cli.shortened import whole_id
 from serving import operations
@@ -27,9 +25,7 @@ def approve(
     """
     with desk_of(settings_of(context)) as desk:
         release_id = whole_id(desk.ledger, release, [use_case])
-        approval = operations.approve(
-            desk, use_case, release_id, getpass.getuser(), comment, subject_digest=subject, expected_version=plan_version
-        )
+        approval = operations.approve(desk, use_case, release_id, actor(), comment, subject_digest=subject, expected_version=plan_version)
     if as_json:
         print_json(approval)
     else:

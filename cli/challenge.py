@@ -1,12 +1,11 @@
 """`offerloop challenge`."""
 
-import getpass
 from collections.abc import Iterator
 from string import ascii_lowercase
 
 import click
 
-from cli.here import desk_of, settings_of
+from cli.here import actor, desk_of, settings_of
 from cli.output import json_option, print_json
 from cli.shortened import whole_id
 from contracts.traffic import CHALLENGER, TrafficPlan
@@ -38,10 +37,10 @@ def challenge(
     with desk_of(settings) as desk:
         release_id = whole_id(desk.ledger, release_id, [use_case])
         if end:
-            retire(desk.ledger, use_case, release_id, Act(getpass.getuser(), desk.clock.now_us(), why))
+            retire(desk.ledger, use_case, release_id, Act(actor(), desk.clock.now_us(), why))
         else:
             given = arm or _free(desk.ledger.plan(use_case), release_id)
-            begin(desk, use_case, release_id, getpass.getuser(), why, share=share, arm=given)
+            begin(desk, use_case, release_id, actor(), why, share=share, arm=given)
         plan = desk.ledger.plan(use_case)
     assert plan is not None
     if as_json:

@@ -1,6 +1,7 @@
 """The installation that a command is about: settings from the file, the environment and the command line."""
 
 import os
+import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,19 @@ def settings_of(context: click.Context) -> Settings:
     if context.obj["state"]:
         environment["OFFERLOOP_STATE"] = context.obj["state"]
     return Settings.build(file.read_text() if file.is_file() else "", environment)
+
+
+def actor() -> str:
+    """Who runs this command, as the operating system knows it, for the ledger.
+
+    Raises:
+        SettingsError: it does not know this user.
+    """
+    number = os.getuid()
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError as error:
+        raise SettingsError("user", number, "one that the operating system has a name of, since it stands in the ledger") from error
 
 
 def layout_of(settings: Settings) -> Layout:

@@ -1,10 +1,8 @@
 """`offerloop promote`."""
 
-import getpass
-
 import click
 
-from cli.here import desk_of, settings_of
+from cli.here import actor, desk_of, settings_of
 from cli.output import json_option, print_json
 from cli.shortened import whole_id
 from contracts.traffic import TrafficPlan
@@ -28,7 +26,7 @@ def promote(
     """
     with desk_of(settings_of(context)) as desk:
         release_id = whole_id(desk.ledger, release, [use_case])
-        plan = operations.promote(desk, use_case, release_id, getpass.getuser(), reason, at_once=at_once, expected_version=plan_version)
+        plan = operations.promote(desk, use_case, release_id, actor(), reason, at_once=at_once, expected_version=plan_version)
     if as_json:
         print_json(plan)
     else:

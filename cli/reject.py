@@ -1,10 +1,8 @@
 """`offerloop reject`."""
 
-import getpass
-
 import click
 
-from cli.here import desk_of, settings_of
+from cli.here import actor, desk_of, settings_of
 from cli.output import json_option, print_json
 from cli.shortened import whole_id
 from serving import operations
@@ -21,7 +19,7 @@ def reject(context: click.Context, use_case: str, release: str, comment: str, pl
     """Refuse a release for good: it leaves the shadow, its canary or its experiment, and never comes again."""
     with desk_of(settings_of(context)) as desk:
         release_id = whole_id(desk.ledger, release, [use_case])
-        row = operations.reject(desk, use_case, release_id, getpass.getuser(), comment, expected_version=plan_version)
+        row = operations.reject(desk, use_case, release_id, actor(), comment, expected_version=plan_version)
     if as_json:
         print_json(row)
     else:

@@ -1,6 +1,5 @@
 """`offerloop releases`."""
 
-import getpass
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import click
 
 from cli.bundles import bring_back, mlflow_of, sign_by_hand
-from cli.here import desk_of, settings_of
+from cli.here import actor, desk_of, settings_of
 from cli.output import json_option, moment, print_json, print_table
 from cli.shortened import whole_id
 from contracts.errors import BundleRefused
@@ -62,7 +61,7 @@ def releases(context: click.Context, use_case: str | None, restore: str | None, 
         if restore is not None:
             bring_back(desk.layout, _row(desk, restore), mlflow_of(desk.layout))
         for name in sign:
-            sign_by_hand(desk, _row(desk, name), getpass.getuser())
+            sign_by_hand(desk, _row(desk, name), actor())
         found = [_listed(desk, row) for name in ([use_case] if use_case else settings.use_cases) for row in desk.ledger.releases(name)]
     if as_json:
         print_json(found)

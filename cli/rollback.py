@@ -1,10 +1,8 @@
 """`offerloop rollback`."""
 
-import getpass
-
 import click
 
-from cli.here import desk_of, settings_of
+from cli.here import actor, desk_of, settings_of
 from cli.options import MOMENT
 from cli.output import json_option, print_json
 from cli.shortened import whole_id
@@ -25,7 +23,7 @@ def rollback(
     """Put an earlier champion back before everybody, with all that belongs to it; replicas follow within a second. Experiments end."""
     with desk_of(settings_of(context)) as desk:
         to = release_id and whole_id(desk.ledger, release_id, [use_case])
-        plan = roll_back(desk, use_case, getpass.getuser(), reason, to=to, at_us=at_us, expected_version=plan_version)
+        plan = roll_back(desk, use_case, actor(), reason, to=to, at_us=at_us, expected_version=plan_version)
     if as_json:
         print_json(plan)
     else:

@@ -1,10 +1,8 @@
 """`offerloop withhold`."""
 
-import getpass
-
 import click
 
-from cli.here import clock_of, ledger_of, settings_of
+from cli.here import actor, clock_of, ledger_of, settings_of
 from cli.output import json_option, print_json
 from contracts.errors import NotFound
 from releases.ledger import Act
@@ -27,7 +25,7 @@ def withhold(context: click.Context, use_case: str, candidate_ids: tuple[str, ..
     for candidate_id in candidate_ids:
         if candidate_id not in known and not back:
             raise NotFound("candidate", candidate_id, known)
-    act = Act(getpass.getuser(), clock_of(settings).now_us(), reason)
+    act = Act(actor(), clock_of(settings).now_us(), reason)
     with ledger_of(settings) as ledger:
         plan = (restore if back else take_away)(ledger, use_case, candidate_ids, act)
     if as_json:

@@ -203,8 +203,8 @@ class UseCase:
         worthwhile_gain: over the champion, as a share of what it earns: what an experiment is planned to see. One that has not seen it when
             all that was planned has come, ends.
         rollout: by which steps a release becomes champion.
-        approvers: names of those who may sign a release off; where there are any, none reaches people before one of them has. `scenarios`:
-            what they look at.
+        approvers: names of those who may sign a release off; where there are any, none but the first, which decides at random before
+            anything is learned, reaches people before one of them has. `scenarios`: what they look at.
         split: by time, or by a hash of the entity for data without time.
         reward_unit: of the integer KPI, and `reward_scale` of them make one of what people read (1,000,000 micro-dollars).
     """

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -42,7 +43,7 @@ def asks_for_a_sign_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def sits_here(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setenv("LOGNAME", name)
+    monkeypatch.setattr("cli.here.pwd.getpwuid", lambda number: SimpleNamespace(pw_name=name))
 
 
 def candidate(layout: Layout, *, linear: bool = False, **values: float) -> str:

@@ -4,6 +4,7 @@ import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -49,7 +50,7 @@ def careful(written: dict[str, Any]) -> UseCase:
 @pytest.fixture
 def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, careful: UseCase, run: Run) -> Layout:
     """An installation of that game where ann sits."""
-    monkeypatch.setenv("LOGNAME", "ann")
+    monkeypatch.setattr("cli.here.pwd.getpwuid", lambda number: SimpleNamespace(pw_name="ann"))
     monkeypatch.setenv("OFFERLOOP_USE_CASES", GAME)
     monkeypatch.setattr(f"use_cases.{GAME}.USE_CASE", careful)
     settings = Settings(state=str(tmp_path / "state"), use_cases=(GAME,))

@@ -135,7 +135,7 @@ def test_4_it_is_released_by_itself_only_past_a_test_of_what_it_earns(team: Team
     assert any("gain over control" in reason for reason in failed)
     release_id = team.write(idle.parts)
     reject(team.desk.ledger, "shop", release_id, team.act("; ".join(failed)))
-    with pytest.raises(StepRefused, match="it is refused"):
+    with pytest.raises(StepRefused, match="its gate refused it"):
         promote(team.desk, "shop", release_id, "ada", "to all", at_once=True)
     assert team.plan == before
     released = team.release(learned.parts)

@@ -175,6 +175,7 @@ def test_a_release_from_training_to_rollback(installation: Running, key: str, py
             wait_until(lambda: {answer["release_id"] for answer in traffic.since(time.monotonic() - 0.3)} == {first}, 10.0)
             page.goto(f"/console/use-cases/{USE_CASE}/releases")
             picture(page, "time-line")
+        wait_until(lambda: len(traffic.since(undone_s + 5.0)) > 20, 30.0)
         late = [answer for answer in traffic.since(undone_s + 5.0) if answer["release_id"] != first]
     assert traffic.failed == []
     assert late == []
