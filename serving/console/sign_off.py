@@ -96,7 +96,8 @@ def decide(asked: Asked) -> Done:
     desk, use_case, release_id = asked.office.desk, asked.path["use_case"], asked.path["release_id"]
     comment, verdict = asked.text("comment", needed=True), asked.form.get("verdict", "")
     if verdict == "approve":
-        operations.approve(desk, use_case, release_id, asked.person.name, comment, subject_digest=asked.form.get("subject", ""))
+        looked_at, version = asked.form.get("subject", ""), asked.number("version")
+        operations.approve(desk, use_case, release_id, asked.person.name, comment, subject_digest=looked_at, expected_version=version)
         return Done(
             f"/use-cases/{use_case}/releases/{release_id}", f"You signed {release_id} off. The flow `rollout` takes it on from here."
         )

@@ -36,6 +36,17 @@ def test_what_changed_since_the_page_was_opened_refuses_the_approval_and_says_so
     assert office.ledger.rows("shop", limit=1)[0].action == "denied"
 
 
+def test_an_approval_is_of_the_traffic_plan_that_the_page_showed(place: Place, ada: TestClient, office: Office) -> None:
+    path = f"{OF}/sign-off/{place.shadow}"
+    opened = hidden(ada.get(path).text)
+    withhold(office.ledger, "shop", ["gems"], Act("bob", office.clock.now_us(), "sold out"))
+    answer = ada.post(path, data=opened | {"comment": "gems for newcomers", "verdict": "approve"})
+    assert answer.status_code == 409
+    assert "gems for newcomers" in answer.text
+    assert office.ledger.rows("shop", limit=5, action="approve") == []
+    assert office.ledger.rows("shop", limit=1)[0].action == "denied"
+
+
 def test_an_approval_is_shown_as_void_once_the_champion_is_another(place: Place, ada: TestClient) -> None:
     send(ada, f"{OF}/sign-off/{place.shadow}", comment="fine", verdict="approve")
     send(ada, f"{OF}/rollback?to=previous", reason="go back")
