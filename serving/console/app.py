@@ -177,7 +177,6 @@ class Console:
         following, address = _inside(form.get("next", "")), _address(request)
         try:
             self._check(request, request.cookies.get(FRESH, ""), form)
-            self._attempts.check(address)
             cookie = await run_in_threadpool(self._sessions.open, form.get("key", ""))
         except (Unauthorized, Forbidden) as error:
             _LOG.warning("a sign-in from %s failed", address)
@@ -204,7 +203,7 @@ class Console:
         person = await self._person(request)
         if person is not None:
             self._check(request, person.session, form)
-            self._sessions.end(request.cookies.get(COOKIE))
+            await run_in_threadpool(self._sessions.end, request.cookies.get(COOKIE))
         response = RedirectResponse(f"{ROOT}/sign-in", 303)
         response.delete_cookie(COOKIE, path=ROOT, httponly=True, samesite="strict")
         return response

@@ -18,7 +18,7 @@ from contracts.errors import (
     Unauthorized,
 )
 from serving.console.desk import Office
-from serving.console.sessions import Person, TokenRefused, TooManyFailures
+from serving.console.sessions import Person, TokenRefused
 from serving.keys import Scope
 
 STATUSES: Mapping[type[Exception], int] = {
@@ -32,7 +32,6 @@ STATUSES: Mapping[type[Exception], int] = {
     DataRefused: 409,
     TooLarge: 413,
     InvalidInput: 422,
-    TooManyFailures: 429,
     StoreUnavailable: 503,
 }
 """The statuses of the pages that tell of an error."""

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from contracts.errors import Forbidden, OfferloopError, StateRefused
+from serving.console.ended import EndedSessions
 from serving.keys import Key, Scope, console_secret, read_keys
 from storage.layout import Layout
 
@@ -21,10 +22,9 @@ SLOWER_S = 0.25
 """How long the answer to a first failed sign-in is held back; each further one twice as long."""
 
 SLOWEST_S = 4.0
-MOST_FAILURES = 20
-"""Failed sign-ins from one address within `FORGET_S`, after which it must wait until they are forgotten."""
-
 FORGET_S = 300.0
+"""How long a failed sign-in makes the next ones of its address slower."""
+
 _ADDRESSES = 1_000
 
 
@@ -35,13 +35,6 @@ class TokenRefused(OfferloopError):
         super().__init__(
             "This form was not sent from a page of yours, or you signed in anew since. Load the page again, and do it once more."
         )
-
-
-class TooManyFailures(OfferloopError):
-    """An address has tried too many wrong keys."""
-
-    def __init__(self) -> None:
-        super().__init__(f"Too many wrong keys came from your address. Wait {FORGET_S / 60:.0f} minutes, and try again.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +70,7 @@ class Sessions:
         self._layout = layout
         self._now_s = now_s
         self._secret = console_secret(layout)
-        self._ended: dict[str, float] = {}
+        self._ended = EndedSessions(layout.secrets / "console_ended.json", now_s)
 
     def open(self, key: str) -> str:
         """The cookie of a new session of the key's holder.
@@ -85,18 +78,23 @@ class Sessions:
         Raises:
             Unauthorized: the key is not known.
             Forbidden: it may not see the console.
+            StateRefused: the keys, or the sessions that were signed out, cannot be read.
         """
         found = read_keys(self._layout).holder(key)
         if Scope.VIEW not in found.scopes:
             raise Forbidden(found.name, Scope.VIEW)
-        return self.seal("session", _Session(found.name, _mark(found), self._now_s() + LASTS_S, secrets.token_urlsafe(18)))
+        session = _Session(found.name, _mark(found), self._now_s() + LASTS_S, secrets.token_urlsafe(18))
+        self._ended.holds(session.session, session.until_s)
+        return self.seal("session", session)
 
     def find(self, cookie: str | None) -> Person | None:
         """Who has this cookie; None where it is not ours, has run out, was signed out, or its key is not what it was."""
         found = self._session(cookie)
-        if found is None or found.until_s < self._now_s() or found.session in self._ended:
+        if found is None or found.until_s < self._now_s():
             return None
         try:
+            if self._ended.holds(found.session, found.until_s):
+                return None
             key = read_keys(self._layout).named(found.name)
         except StateRefused:
             return None
@@ -105,12 +103,14 @@ class Sessions:
         return Person(key.name, key.scopes, found.session)
 
     def end(self, cookie: str | None) -> None:
-        """Sign out: the cookie is void from now on."""
-        now = self._now_s()
-        self._ended = {session: until for session, until in self._ended.items() if until > now}
+        """Sign out: the cookie is void from now on, also after a restart.
+
+        Raises:
+            StateRefused: the sessions that were signed out cannot be read.
+        """
         found = self._session(cookie)
         if found is not None:
-            self._ended[found.session] = found.until_s
+            self._ended.add(found.session, found.until_s)
 
     def token(self, session: str) -> str:
         """What each form of a session carries, so that no other site can send it."""
@@ -152,6 +152,8 @@ class Sessions:
 class Attempts:
     """Counts failed sign-ins by address, so that guessing becomes slow.
 
+    Nobody is locked out: behind a proxy all may have one address, and keys are too long to be guessed.
+
     Args:
         now_s: seconds of a clock that does not run backwards.
     """
@@ -160,22 +162,13 @@ class Attempts:
         self._now_s = now_s
         self._failed: dict[str, tuple[int, float]] = {}
 
-    def check(self, address: str) -> None:
-        """Whether an address may try now.
-
-        Raises:
-            TooManyFailures: it has tried too often.
-        """
-        if self._count(address) >= MOST_FAILURES:
-            raise TooManyFailures
-
     def failed(self, address: str) -> float:
         """Note a failure; for how many seconds its answer is to be held back."""
         count = self._count(address) + 1
         if len(self._failed) >= _ADDRESSES:
             self._failed.pop(next(iter(self._failed)))
         self._failed[address] = (count, self._now_s())
-        return min(SLOWEST_S, SLOWER_S * 2.0 ** (count - 1))
+        return min(SLOWEST_S, SLOWER_S * 2.0 ** min(count - 1, 10))
 
     def succeeded(self, address: str) -> None:
         """Forget an address's failures."""
