@@ -21,7 +21,7 @@ class Earned:
 
     Attributes:
         step: `stop`: it is shown to lose too much, or breaks a guard rail of the use case; `wait`: the evidence that its step asks for has
-            not come yet.
+            not come yet, or the arms were not filled as planned.
         reason: in words and numbers.
         gain: over the champion a decision, in the unit that people read; None before both have matured decisions.
     """
@@ -59,7 +59,10 @@ def earned(compared: Compared, rules: Rules, *, max_loss: float, step_loss: floa
     verdict = judge(compared, rules, unit=unit)
     if verdict.cause == "guard rail":
         return Earned("stop", verdict.reason, verdict.gain)
-    if verdict.gain is None or verdict.cause in ("early", "sample ratio"):
+    if verdict.cause == "sample ratio":
+        # why: where entities do not fall as planned, neither money nor health compares like with like
+        return Earned("wait", verdict.reason, verdict.gain)
+    if verdict.gain is None or verdict.cause == "early":
         step: Step = "go on" if step_loss is None else "wait"
         return Earned(step, f"money says nothing yet ({verdict.reason})", verdict.gain)
     said = f"{verdict.gain.best.value:+.4f} {unit} a decision beside the champion, from {verdict.gain.best.n}".replace("  ", " ")

@@ -49,6 +49,8 @@ def compared(ours: float, theirs: float, count: int = 2_000, days: float = 5.0, 
         (compared(0.5, 1.0, days=1.0), 0.0, 0.1, "wait", "1.0 matured days of 2"),
         (compared(0.5, 1.0, count=40), 0.0, 0.1, "wait", "40 entities with a reward"),
         (compared(0.5, 1.0, sample_ratio=1e-6), 0.0, 0.1, "wait", "did not fall into the arms as planned"),
+        # whatever it earns, and whether or not its step asks for evidence
+        (compared(1.2, 1.0, sample_ratio=1e-6), 0.0, None, "wait", "did not fall into the arms as planned"),
         (Compared(CANARY, entities(1.0, 0), entities(1.0, 10), 5.0, 1.0), 0.0, 0.1, "wait", "money says nothing yet"),
     ],
 )
