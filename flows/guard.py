@@ -22,6 +22,9 @@ from use_cases.definition import CanaryStep, UseCase
 
 ACTOR = "flow guard"
 
+COMPARED_WITH = "compared_with"
+"""In the details of the ledger row `shadow`: the champion that its gate compared a release with."""
+
 AGAIN_S = 60.0
 """Real seconds after which a step that waits for evidence is asked for again at the earliest; else after as long as it lasts at least."""
 
@@ -104,6 +107,12 @@ def began_with(desk: Desk, release: ReleaseRow) -> LedgerRow:
     return desk.ledger.rows(before=release.ledger_id + 1, limit=1)[0]
 
 
+def compared_with(entered: LedgerRow, plan: TrafficPlan) -> str:
+    """The champion that the gate of a release in the shadow compared it with; where no flow noted it, the one beside which it entered."""
+    beside = (entered.plan or plan).champion.release_id
+    return str(entered.details.get(COMPARED_WITH, beside))
+
+
 @dataclass
 class Guard:
     """Watches the roll-outs of an installation.
@@ -182,7 +191,7 @@ class Guard:
         except NotFound:
             return []
         before = entered.plan
-        if before is None or before.version == plan.version or before.champion.release_id != plan.champion.release_id:
+        if before is None or before.version == plan.version or compared_with(entered, plan) != plan.champion.release_id:
             return []
         if entered.details.get("promote", "shadow") == "shadow":
             return []

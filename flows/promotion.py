@@ -57,6 +57,13 @@ def enter_shadow(place: Place, ledger: Ledger, use_case: str, release_id: str, a
     return plan
 
 
+def superseded(plan: TrafficPlan | None, release_id: str, champion: str) -> str | None:
+    """Why a release stays in the shadow: its gate compared it with a champion that is none any more. None where that one still is."""
+    if plan is None or plan.champion.release_id in (champion, release_id):
+        return None
+    return f"stays in the shadow: its gate compared it with {champion}, and {plan.champion.release_id} is champion now; train again"
+
+
 def take_on(ledger: Ledger, use_case: str, release_id: str, step: str, share: float, act: Act) -> Outcome:
     """Take a release from the shadow as far as it may go. While another is compared with the champion it waits in the shadow."""
     plan = ledger.plan(use_case)

@@ -9,11 +9,12 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from contracts.clock import SECOND_US
-from contracts.errors import StepRefused
+from contracts.errors import BundleRefused, StepRefused
 from contracts.traffic import CANARY, CHALLENGER, TrafficPlan
 from flows.drained import drain
-from flows.guard import began_with, see
+from flows.guard import began_with, compared_with, see
 from flows.place import Place, open_place
+from flows.promotion import superseded
 from releases.ledger import ReleaseRow
 from releases.registry import Registry
 from serving.operations import Desk, challenge, check_signed_off, promote, reject
@@ -93,7 +94,7 @@ def take(place: Place, use_case: UseCase, asked: Asked, reason: str) -> str:
             else:
                 version = asked.version
                 plan = promote(desk, use_case.name, asked.release_id, ACTOR, reason, expected_version=version, details=details)
-        except StepRefused as error:
+        except (StepRefused, BundleRefused) as error:
             return f"takes no step: {error}"
     return _stands(use_case, plan, asked.release_id)
 
@@ -171,8 +172,8 @@ def _shadow(desk: Desk, use_case: UseCase, plan: TrafficPlan, row: ReleaseRow) -
         said = "stays in the shadow, as was asked; `offerloop promote` takes it on"
     elif others:
         said = f"waits in the shadow while {others[0]} is compared with the champion"
-    elif entered.plan is not None and entered.plan.champion.release_id != plan.champion.release_id:
-        said = f"stays in the shadow: its gate compared it with another champion than {plan.champion.release_id}; train again"
+    elif (gone := superseded(plan, row.release_id, compared_with(entered, plan))) is not None:
+        said = gone
     elif lacks := _sign_off(desk, use_case, row.release_id):
         said = lacks
     elif promised == "challenger":

@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from prefect.client.schemas.objects import State
 from prefect.context import get_run_context
 from prefect.states import Completed
 
-from contracts.clock import to_us
+from contracts.clock import to_datetime, to_us
 from contracts.errors import BundleRefused
 from flows.drained import drain
+from flows.guard import COMPARED_WITH
 from flows.place import Place, open_place
-from flows.promotion import Outcome, Step, allowed, enter_shadow, leave_to_rollout, take_on
+from flows.promotion import Outcome, Step, allowed, enter_shadow, leave_to_rollout, superseded, take_on
 from releases.bundle import Bundle, BundleParts, read_bundle, write_bundle
 from releases.ledger import Act
 from releases.registry import Logged, Registry
@@ -95,12 +97,25 @@ def prove_parity(place: Place, bundle: Bundle, champion: str | None) -> Parity:
 
 
 @task(name="Register in MLflow", retries=4, retry_delay_seconds=[1, 3, 10, 30], cache_policy=NO_CACHE)
-def enter_registry(place: Place, bundle: Bundle, accepted: bool, flow_run: str) -> Logged:
-    """The release as a run and, if it may go on, a model version."""
+def enter_registry(place: Place, bundle: Bundle, settled: Outcome | None, flow_run: str) -> Logged:
+    """The release as a run and, unless it is refused, a model version. What `settled` says stands in the ledger by then."""
+    accepted = settled is None or settled.stage != "refused"
     return Registry(place.mlflow).log_release(bundle, place.clock.now_us(), {"prefect_flow_run": flow_run}, register=accepted)
 
 
-@task(name="Refuse it", cache_policy=NO_CACHE)
+@task(name="See whether it may go on", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE)
+def settle(place: Place, bundle: Bundle, candidate: Candidate, parity: Parity) -> Outcome | None:
+    """How it ends for a release that goes no further, as the ledger has it then; None for one that may."""
+    use_case = candidate.parts.use_case
+    with place.ledger() as ledger:
+        plan = ledger.plan(use_case)
+    if plan is not None and bundle.release_id in [arm.release_id for arm in plan.arms]:
+        return Outcome("unchanged", "the same release answers already")
+    if candidate.verdict.accepted and parity.holds:
+        return refused_before(place, use_case, bundle.release_id) or rolled_back_before(place, use_case, bundle.release_id)
+    return refuse(place, bundle, candidate, parity)
+
+
 def refuse(place: Place, bundle: Bundle, candidate: Candidate, parity: Parity) -> Outcome:
     """Note why the candidate goes no further, with the rows and fields that differ."""
     failed = "; ".join(check.reason for check in (*candidate.verdict.checks, *parity.checks) if check.needed and not check.passed)
@@ -119,27 +134,52 @@ def refused_before(place: Place, use_case: str, release_id: str) -> Outcome | No
     return Outcome("refused", f"the same data and code made it before, and {rows[0].actor} refused it: {rows[0].reason}")
 
 
-@task(name="Run it in the shadow", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE)
-def shadow(place: Place, use_case: str, bundle: Bundle, step: str, share: float) -> None:
-    """Let it score beside the champion, unseen, and hear whether serving can run it; the ledger notes how far it may go."""
+def rolled_back_before(place: Place, use_case: str, release_id: str) -> Outcome | None:
+    """That this very release was champion and was rolled back from: no flow brings it back. None where it was not."""
     with place.ledger() as ledger:
-        details = {"promote": step, "share": share}
+        stage = ledger.stage_of(release_id)
+        with ledger.step(use_case) as step:
+            rows = step.plans()
+    left = [
+        after
+        for before, after in pairwise(rows)
+        if before.plan and after.plan and before.plan.champion.release_id == release_id != after.plan.champion.release_id
+    ]
+    if not left or left[-1].action != "rollback":
+        return None
+    row = left[-1]
+    said = f"the same data and code made it before, and it was rolled back at {to_datetime(row.at):%Y-%m-%d %H:%M} UTC by {row.actor}"
+    return Outcome(stage, f"{said}: {row.reason}", "promote it by hand if you want it again")
+
+
+@task(name="Run it in the shadow", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE)
+def shadow(place: Place, use_case: str, bundle: Bundle, champion: str, step: str, share: float) -> None:
+    """Let it score beside the champion, unseen, and hear whether serving can run it; the ledger notes how far it may go, beside whom."""
+    with place.ledger() as ledger:
+        details = {"promote": step, "share": share, COMPARED_WITH: champion}
         act = Act(ACTOR, place.clock.now_us(), "passed its gate; scores beside the champion before it touches anyone", details=details)
         enter_shadow(place, ledger, use_case, bundle.release_id, act)
 
 
 @task(name="Let it answer", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE)
-def release(place: Place, use_case: str, bundle: Bundle, candidate: Candidate, promote: Step, share: float) -> Outcome:
-    """Take it as far as its gate and whoever asked allow, or leave the rest to the flow `rollout`."""
+def release(place: Place, use_case: str, bundle: Bundle, candidate: Candidate, champion: str, promote: Step, share: float) -> Outcome:
+    """Take it as far as its gate and whoever asked allow, or leave the rest to the flow `rollout`.
+
+    Where another release became champion since the gate compared it with `champion`, it stays in the shadow.
+    """
     step = allowed(promote, candidate.verdict.step)
     gate = candidate.verdict
     reason = f"the gate lets it become {gate.step}, {promote} was asked for: " + "; ".join(
         check.reason for check in gate.checks if check.needed
     )
     with place.desk() as desk:
+        plan = desk.ledger.plan(use_case)
+        if (gone := superseded(plan, bundle.release_id, champion)) is not None:
+            return Outcome("shadow", reason, gone)
         if (later := leave_to_rollout(desk, place.use_cases[use_case], bundle.release_id, step, reason)) is not None:
             return later
-        return take_on(desk.ledger, use_case, bundle.release_id, step, share, Act(ACTOR, place.clock.now_us(), reason))
+        act = Act(ACTOR, place.clock.now_us(), reason, plan.version if plan else None)
+        return take_on(desk.ledger, use_case, bundle.release_id, step, share, act)
 
 
 @task(name="Let MLflow's aliases follow", retries=3, retry_delay_seconds=[1, 3, 10], cache_policy=NO_CACHE)
@@ -169,21 +209,18 @@ def train(use_case: str, promote: Step = "champion", challenger_share: float = 0
         plan = ledger.plan(use_case)
     drain(place)
     training_set = build_set(place, place.use_cases[use_case], as_of_us)
-    candidate = judge(place, training_set, plan.champion.release_id if plan else None)
+    champion = plan.champion.release_id if plan else None
+    candidate = judge(place, training_set, champion)
     bundle = keep(place, candidate)
-    parity = prove_parity(place, bundle, plan.champion.release_id if plan else None)
-    accepted = candidate.verdict.accepted and parity.holds
-    logged = enter_registry(place, bundle, accepted, _run_id())
-    if plan is not None and bundle.release_id in [arm.release_id for arm in plan.arms]:
-        outcome = Outcome("unchanged", "the same release answers already")
-    elif accepted and (refused := refused_before(place, use_case, bundle.release_id)) is not None:
-        outcome = refused
-    elif accepted:
-        shadow(place, use_case, bundle, allowed(promote, candidate.verdict.step), challenger_share)
-        outcome = release(place, use_case, bundle, candidate, promote, challenger_share)
+    parity = prove_parity(place, bundle, champion)
+    # why: what is refused is so in the ledger before anything is asked of MLflow, which may be down
+    outcome = settle(place, bundle, candidate, parity)
+    logged = enter_registry(place, bundle, outcome, _run_id())
+    if outcome is None:
+        step = allowed(promote, candidate.verdict.step)
+        shadow(place, use_case, bundle, champion or "", step, challenger_share)
+        outcome = release(place, use_case, bundle, candidate, champion or "", promote, challenger_share)
         follow(place, use_case)
-    else:
-        outcome = refuse(place, bundle, candidate, parity)
     _show(place.use_cases[use_case], bundle, candidate, parity, logged, outcome)
     said = f"{bundle.release_id}: {outcome.stage}" + (f"; {outcome.next}" if outcome.next else "")
     return Completed(message=said, data={"release_id": bundle.release_id, "stage": outcome.stage})

@@ -162,7 +162,25 @@ def test_it_says_why_a_release_stays_in_the_shadow(place: Place) -> None:
     assert run(place) == f"waits in the shadow while {only} is compared with the champion"
     with place.ledger() as ledger:
         to_champion(ledger, USE_CASE, only, ACT)
-    assert "its gate compared it with another champion" in run(place)
+    assert f", and {only} is champion now; train again" in run(place)
+
+
+def test_a_release_is_taken_on_only_beside_the_champion_that_its_gate_knew(place: Place) -> None:
+    place = with_rollout(place)
+    # another became champion while it was trained, before it entered the shadow
+    shadowed(place, details={"promote": "champion", "compared_with": "r-before"})
+    assert run(place).startswith("stays in the shadow: its gate compared it with r-before, and r-")
+    assert shares(place) == {"champion": 1.0}
+
+
+def test_a_bundle_that_is_damaged_takes_no_step_and_the_flow_says_so(place: Place) -> None:
+    place = with_rollout(place)
+    release_id = shadowed(place)
+    (place.layout.bundles / release_id / "settings.json").write_text("{}")
+    assert run(place).startswith("takes no step: ") and release_id in run(place)
+    assert shares(place) == {"champion": 1.0}
+    with place.ledger() as ledger:
+        assert newest(ledger).action == "denied"
 
 
 def test_who_was_faster_is_told(place: Place) -> None:
