@@ -128,37 +128,40 @@ def _features(
     memory: str,
 ) -> tuple[Check, tuple[str, ...]]:
     needed = retention([feature_set], [runtime.catalogue])
-    names = _sample(tables, use_case)
+    seqs = _sample(tables, use_case)
+    # why: a state commits with its event, before that reaches the tables; so states read now must have seen what the tables held
     with journal.read() as read:
         coverage = read_coverage(read, use_case.name)
-        states = dict(zip(names, read.get_states(use_case.name, list(names)), strict=True))
-    own, damaged = _as_new_as_the_tables(states, names)
-    made = _made_anew(tuple(own), coverage, needed, use_case, tables, at_us)
+        found = _states(dict(zip(seqs, read.get_states(use_case.name, list(seqs)), strict=True)), seqs)
+    made = _made_anew(found, coverage, needed, use_case, tables, at_us)
     online = OnlineFeatures(use_case.schema, coverage.kept)
-    rows: list[dict[str, object]] = []
-    for name, state in (own | made).items():
+    wrong, rows = list(found.wrong), []
+    for name, state in {**found.own, **dict.fromkeys(found.absent), **made}.items():
         try:
             row = online.read(state, feature_set, at_us, {})
         except DataRefused as error:
-            damaged.append(f"{name}: {error}")
+            wrong.append(f"{name}: {error}")
         else:
             values = dict(zip(feature_set.names, row.values.tolist(), strict=True))
-            rows.append({"row_id": name, "seq": names[name], "missing": sorted(row.missing), **values})
-    differing = (*damaged, *(_compared(rows, feature_set, use_case, tables, at_us, folder, memory) if rows else ()))
-    told = f"features of {len(rows)} entities, online and from the tables as of one moment: {len(differing)} differences"
-    told += (
-        f"; of {len(made)} by states made from the tables, as they will be before it serves: theirs do not reach back far enough yet"
-        if made
-        else ""
-    )
-    uncounted = len(states) - len(rows) - len(damaged)
-    told += f"; {uncounted} whose states and tables are not equally new were not counted" if uncounted else ""
-    return Check("features", not differing, told), differing[:EXAMPLES]
+            seq = seqs[name] if state is None else head(state)[2]
+            rows.append({"row_id": name, "seq": seq, "missing": sorted(row.missing), **values})
+    differing = _compared(rows, feature_set, use_case, tables, at_us, folder, memory) if rows else []
+    lost = {name: seqs[name] for name in found.absent if name not in made}
+    said = (*wrong, *_said(differing, lost))
+    told = f"features of {len(rows)} entities, online and from the tables as of one moment: {len(said)} differences"
+    if made:
+        told += (
+            f"; of {len(made)} by states made from the tables, as they will be before it serves: theirs do not reach back far enough yet"
+        )
+    if found.newer:
+        told += f"; {len(found.newer)} whose states are newer than the tables were not counted"
+    return Check("features", not said, told), said[:EXAMPLES]
 
 
 def _compared(
     rows: Sequence[Mapping[str, object]], feature_set: FeatureSet, use_case: UseCase, tables: Tables, at_us: int, folder: Path, memory: str
-) -> tuple[str, ...]:
+) -> list[tuple[str, str]]:
+    """What differs, as pairs of an entity and a text."""
     served = pl.DataFrame(rows, infer_schema_length=None)
     folder.mkdir(parents=True, exist_ok=True)
     spine, out = folder / "parity-spine.parquet", folder / "parity-features.parquet"
@@ -169,17 +172,22 @@ def _compared(
     finally:
         spine.unlink(missing_ok=True)
         out.unlink(missing_ok=True)
-    report = compare(served, computed, feature_set, examples=len(rows))
-    found = [f"{one.row_id}: {one.feature} is {one.logged!r} online, {one.recomputed!r} from the tables" for one in report.examples]
+    report = compare(served, computed, feature_set, examples=len(rows) * len(feature_set.names))
+    found = [(one.row_id, f"{one.feature} is {one.logged!r} online, {one.recomputed!r} from the tables") for one in report.examples]
     lists = served.select("row_id", "missing").join(computed.select("row_id", other="missing"), on="row_id").sort("row_id")
-    return (
-        *found,
-        *(
-            f"{name}: missing are {', '.join(own) or 'none'} online, {', '.join(sorted(other)) or 'none'} from the tables"
-            for name, own, other in lists.iter_rows()
-            if own != sorted(other)
-        ),
-    )
+    for name, own, other in lists.iter_rows():
+        if own != sorted(other):
+            found.append((name, f"missing are {', '.join(own) or 'none'} online, {', '.join(sorted(other)) or 'none'} from the tables"))
+    return found
+
+
+def _said(differing: Sequence[tuple[str, str]], lost: Mapping[str, int]) -> Iterator[str]:
+    """What differs, in words; of entities that have lost their states, all in one."""
+    for name, seq in lost.items():
+        own = [text for one, text in differing if one == name]
+        if own:
+            yield f"{name}: has no state online, and the tables hold its events up to number {seq}: {'; '.join(own)}"
+    yield from (f"{name}: {text}" for name, text in differing if name not in lost)
 
 
 def _sample(tables: Tables, use_case: UseCase) -> dict[str, int]:
@@ -195,29 +203,54 @@ def _sample(tables: Tables, use_case: UseCase) -> dict[str, int]:
     return dict(pl.concat([late, spread]).select("entity_id", "seq").iter_rows())
 
 
-def _as_new_as_the_tables(states: Mapping[str, bytes | None], seqs: Mapping[str, int]) -> tuple[dict[str, bytes | None], list[str]]:
-    """The states that saw exactly what the tables hold of their entities; and those that are damaged, in words."""
-    own: dict[str, bytes | None] = {}
-    damaged = []
+@dataclass(frozen=True, slots=True)
+class _States:
+    """The states of entities beside what the tables hold of them.
+
+    Attributes:
+        own: those that saw exactly that.
+        absent: entities without one. That is no difference by itself: their features may be what they are for an unknown entity.
+        newer: entities of which more has happened since.
+        wrong: states that have not seen all of it, or are damaged, in words.
+    """
+
+    own: Mapping[str, bytes]
+    absent: Sequence[str]
+    newer: Sequence[str]
+    wrong: Sequence[str]
+
+
+def _states(states: Mapping[str, bytes | None], seqs: Mapping[str, int]) -> _States:
+    own: dict[str, bytes] = {}
+    absent, newer, wrong = [], [], []
     for name, state in states.items():
+        if state is None:
+            absent.append(name)
+            continue
         try:
-            if state is not None and head(state)[2] == seqs[name]:
-                own[name] = state
+            seq = head(state)[2]
         except DataRefused as error:
-            damaged.append(f"{name}: {error}")
-    return own, damaged
+            wrong.append(f"{name}: {error}")
+            continue
+        if seq == seqs[name]:
+            own[name] = state
+        elif seq > seqs[name]:
+            newer.append(name)
+        else:
+            wrong.append(f"{name}: its state online has seen events up to number {seq}, the tables hold them up to number {seqs[name]}")
+    return _States(own, absent, newer, wrong)
 
 
 def _made_anew(
-    names: Sequence[str], coverage: Coverage, needed: Mapping[str, int], use_case: UseCase, tables: Tables, at_us: int
+    found: _States, coverage: Coverage, needed: Mapping[str, int], use_case: UseCase, tables: Tables, at_us: int
 ) -> dict[str, bytes | None]:
     """Of entities whose states do not hold all that is needed, the states that catching up will make of the tables."""
     held = {name: coverage.covered.get(name, 0) for name, length in needed.items() if length > coverage.covered.get(name, 0)}
-    if not held or not names:
+    if not held or not (found.own or found.absent):
         return {}
     events = pl.scan_parquet(tables.files(use_case.name, EVENTS), schema=polars_schema(EVENTS, use_case.schema), missing_columns="insert")
     since = pl.col("type").replace_strict({name: at_us - length for name, length in held.items()}, default=None, return_dtype=pl.Int64)
-    early = events.filter(pl.col("entity_id").is_in(list(names)) & (pl.col("event_time") <= since))
+    early = events.filter(pl.col("entity_id").is_in(list(found.own)) & (pl.col("event_time") <= since))
     short: list[str] = early.select(pl.col("entity_id").unique().sort()).collect()["entity_id"].to_list()
     online = OnlineFeatures(use_case.schema, longest(coverage.kept, needed))
-    return states_from_tables(tables, use_case.schema, online, short)
+    return states_from_tables(tables, use_case.schema, online, [*short, *found.absent])

@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 
 import polars as pl
@@ -12,6 +13,7 @@ from features.coverage import cover
 from features.definitions import Aggregate, FeatureSet, Request, Window
 from features.online import retention
 from releases.bundle import Bundle, BundleParts, read_bundle, write_bundle
+from storage.journal import Journal
 from tests.training.conftest import FEATURES, NOW, SHOP, Installed
 from training.parity_gate import Parity, prove
 from training.train import start_parts
@@ -124,7 +126,52 @@ def test_states_that_are_newer_than_the_tables_are_not_counted(stores: Installed
     found = proof(stores, start_parts(SHOP))
     assert found.holds
     assert "features of 2 entities" in found.checks[1].reason
-    assert "1 whose states and tables are not equally new were not counted" in found.checks[1].reason
+    assert "1 whose states are newer than the tables were not counted" in found.checks[1].reason
+
+
+def lose(stores: Installed) -> None:
+    """Lose all states, but for what is written down about how far back they reach."""
+    stores.journal.close()
+    shutil.rmtree(stores.folder / "journal")
+    stores.journal = Journal(stores.folder / "journal", 2**28)
+    stores.journal.write(lambda write: cover(write, "shop", retention([FEATURES])))
+
+
+def test_states_that_are_missing_are_named(stores: Installed) -> None:
+    lose(stores)
+    found = proof(stores, start_parts(SHOP))
+    assert [check.passed for check in found.checks] == [True, False, True]
+    assert "features of 3 entities, online and from the tables as of one moment: 3 differences" in found.checks[1].reason
+    assert (
+        "c-1: has no state online, and the tables hold its events up to number 3: kind is -1.0 online, 1.0 from the tables; "
+        "visits is 0.0 online, 2.0 from the tables; missing are hour, kind, visits online, hour from the tables"
+    ) in found.differing["features"]
+
+
+def test_a_state_that_is_missing_and_says_nothing_any_more_is_no_difference(stores: Installed) -> None:
+    only = FeatureSet("shop", (Aggregate(name="visits_30m", source="visit", aggregate="count", window_us=Window.minutes(30)),))
+    use_case = replace(SHOP, feature_set=only)
+    lose(stores)
+    found = proof(stores, start_parts(use_case), use_case=use_case)
+    assert found.holds
+    assert "features of 3 entities" in found.checks[1].reason
+
+
+def test_states_that_will_be_made_from_the_tables_may_be_missing_until_then(stores: Installed) -> None:
+    lose(stores)
+    longer = FeatureSet("shop", (Aggregate(name="visits", source="visit", aggregate="count", window_us=Window.days(28)),))
+    use_case = replace(SHOP, feature_set=longer)
+    found = proof(stores, start_parts(use_case), use_case=use_case)
+    assert found.holds
+    assert "of 3 by states made from the tables" in found.checks[1].reason
+
+
+def test_a_state_that_is_older_than_the_tables_is_named_whatever_its_features(stores: Installed) -> None:
+    known = make_event("k-c-1", "c-1", "customer", NOW - 9 * DAY_US, {"kind": "b"}, ingested_time=NOW - 9 * DAY_US)
+    forge(stores, known, visit("c-1", HOUR_US))
+    found = proof(stores, start_parts(SHOP))
+    assert [check.passed for check in found.checks] == [True, False, True]
+    assert found.differing == {"features": ("c-1: its state online has seen events up to number 2, the tables hold them up to number 3",)}
 
 
 def test_states_that_do_not_reach_back_far_enough_are_made_from_the_tables_as_they_will_be(stores: Installed) -> None:
