@@ -1,5 +1,6 @@
 """The dispatcher: `python -m flows.dispatch` turns every row of the inbox into a flow run, or a reason why not, and watches roll-outs."""
 
+import math
 import os
 import signal
 import sys
@@ -30,6 +31,9 @@ LOOK_S = 0.3
 RECONCILE_S = 5.0
 MAX_STARTS = 3
 """Starts of a flow run whose process died each time, after which it stays crashed."""
+
+ASLEEP_S = 15.0
+"""How long the guard may be without a look at all roll-outs; after that the process counts as dead."""
 
 GRACE_S = 20.0
 """How long a run may be without a process: it is being started, or is about to say how it ended."""
@@ -136,38 +140,68 @@ def _seconds(timestamp: str) -> float:
     return datetime.fromisoformat(timestamp).timestamp()
 
 
-def guard_rollouts(settings: Settings, ended: threading.Event) -> None:
-    """Watch roll-outs until `ended` is set, in a thread of its own: an orchestrator that hangs must not delay a stop."""
-    layout = Layout(settings.folder)
-    clock = open_installation(layout, settings.clock).clock
-    with closing(Ledger(layout.ledger)) as ledger, closing(Inbox(layout.ledger)) as inbox:
-        guard = Guard(Desk(layout, ledger, load_all(settings.use_cases, settings.approvers), clock), inbox)
-        while not ended.wait(LOOK_S):
+class Watch(threading.Thread):
+    """Watches roll-outs in a thread of its own until `ended` is set: an orchestrator that hangs must not delay a stop."""
+
+    def __init__(self, settings: Settings, ended: threading.Event) -> None:
+        super().__init__(name="guard")
+        self._settings = settings
+        self._ended = ended
+        self._looked_s = -math.inf
+
+    @property
+    def awake(self) -> bool:
+        """Whether it runs, and looked at all roll-outs a short time ago."""
+        return self.is_alive() and time.monotonic() - self._looked_s < ASLEEP_S
+
+    def run(self) -> None:
+        """Open the installation and look, again and again; whatever fails is said, and tried again."""
+        while not self._ended.is_set():
             try:
-                for said in guard.look():
-                    print(f"guard: {said}", flush=True)
+                self._look_on()
             except StoreUnavailable as error:
                 print(f"guard: {error}", flush=True)
-                ended.wait(1.0)
+                self._ended.wait(1.0)
             except Exception:  # noqa: BLE001  why: whatever it is, it is said each time, and must not end the watch nor the inbox
                 traceback.print_exc()
                 print("guard: looking at roll-outs failed; canaries are not watched until it succeeds", file=sys.stderr, flush=True)
-                ended.wait(5.0)
+                self._ended.wait(5.0)
+
+    def _look_on(self) -> None:
+        settings, layout = self._settings, Layout(self._settings.folder)
+        clock = open_installation(layout, settings.clock).clock
+        with closing(Ledger(layout.ledger)) as ledger, closing(Inbox(layout.ledger)) as inbox:
+            guard = Guard(Desk(layout, ledger, load_all(settings.use_cases, settings.approvers), clock), inbox)
+            while not self._ended.wait(LOOK_S):
+                for said in guard.look():
+                    print(f"guard: {said}", flush=True)
+                self._looked_s = time.monotonic()
 
 
 def run(settings: Settings, ended: threading.Event) -> None:
-    """Dispatch, watch roll-outs and reconcile until `ended` is set, and touch `run/dispatcher.beat` while doing so."""
+    """Dispatch, watch roll-outs and reconcile until `ended` is set, or an error that nobody foresaw ends all of it.
+
+    `run/dispatcher.beat` is touched only while both go on, so that the supervisor starts the process again when one does not.
+    """
+    watch = Watch(settings, ended)
+    watch.start()
+    try:
+        _dispatch(settings, ended, watch)
+    finally:
+        ended.set()
+        watch.join()
+
+
+def _dispatch(settings: Settings, ended: threading.Event, watch: Watch) -> None:
     layout = Layout(settings.folder)
     clock = open_installation(layout, settings.clock).clock
     address = os.environ.get("PREFECT_API_URL", f"http://127.0.0.1:{settings.ports.prefect}/api")
-    inbox = Inbox(layout.ledger)
-    guarding = threading.Thread(target=guard_rollouts, args=(settings, ended), name="guard")
-    guarding.start()
     reconciled = time.monotonic()
-    with httpx.Client(base_url=address, timeout=10.0, trust_env=False) as client:
+    with closing(Inbox(layout.ledger)) as inbox, httpx.Client(base_url=address, timeout=10.0, trust_env=False) as client:
         dispatcher = Dispatcher(inbox, client, clock, settings.use_cases, f"dispatcher-{os.getpid()}-{time.time_ns()}")
         while not ended.wait(LOOK_S):
-            (layout.run / "dispatcher.beat").touch()
+            if watch.awake:
+                (layout.run / "dispatcher.beat").touch()
             try:
                 dispatcher.work_off()
                 if time.monotonic() - reconciled > RECONCILE_S:
@@ -179,8 +213,6 @@ def run(settings: Settings, ended: threading.Event) -> None:
             except StoreUnavailable as error:
                 print(error, flush=True)
                 ended.wait(1.0)
-    guarding.join()
-    inbox.close()
 
 
 def main() -> int:

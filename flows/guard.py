@@ -4,12 +4,14 @@ A thread of the dispatcher calls it several times a second. So a canary is stopp
 run, and no flow has to wait for a step's time to pass: it is started when it can do something.
 """
 
+import sys
 import time
+import traceback
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from contracts.clock import SECOND_US
-from contracts.errors import NotFound, StepRefused
+from contracts.errors import NotFound, StepRefused, StoreUnavailable
 from contracts.traffic import CANARY, CHAMPION, Arm, TrafficPlan
 from decisions.canary import Limit, limits
 from releases.inbox import Inbox
@@ -30,6 +32,13 @@ AGAIN_S = 60.0
 
 SHOWN_S = 1.0
 """Real seconds between two writings of what is seen."""
+
+
+NOT_TAKEN_S = 15.0
+"""Real seconds that replicas have to take a plan, before a canary whose bundle one refused earlier counts as refused now."""
+
+SAID_S = 5.0
+"""Real seconds between two complaints of one use case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,28 +129,48 @@ class Guard:
     Attributes:
         desk: the installation.
         inbox: where steps are asked for.
+        not_taken_s: see `NOT_TAKEN_S`.
     """
 
     desk: Desk
     inbox: Inbox
+    not_taken_s: float = NOT_TAKEN_S
     _asked: set[str] = field(default_factory=set)
     _asked_us: dict[str, int] = field(default_factory=dict)
     _shown: dict[str, RolloutMeasure] = field(default_factory=dict)
     _shown_s: float = 0.0
+    _first: dict[str, tuple[float, int]] = field(default_factory=dict)
+    _said_s: dict[str, float] = field(default_factory=dict)
 
     def look(self) -> list[str]:
-        """Look at every use case once; what was done, in words.
+        """Look at every use case once; what was done, in words. What fails for one of them keeps it from no other.
 
         Raises:
             StoreUnavailable: the ledger cannot be read or written now.
         """
         done: list[str] = []
-        found: dict[str, Seen | None] = {}
+        show = not self._shown or time.monotonic() - self._shown_s >= SHOWN_S
+        measured = dict(self._shown)
         for name, use_case in self.desk.use_cases.items():
-            seen = found[name] = see(self.desk, use_case)
-            done += self._watch(seen) if seen else self._wake(use_case)
-        self._show(found)
+            try:
+                seen = see(self.desk, use_case)
+                done += self._watch(seen) if seen else self._wake(use_case)
+                if show:
+                    measured[name] = self._measure(name, seen)
+            except StoreUnavailable:
+                raise
+            except Exception as error:  # noqa: BLE001  why: whatever it is, it is said, and must not leave the others unwatched
+                done += self._failed(name, error)
+        if show:
+            self._show(measured)
         return done
+
+    def _failed(self, name: str, error: Exception) -> list[str]:
+        if time.monotonic() - self._said_s.get(name, -SAID_S) < SAID_S:
+            return []
+        self._said_s[name] = time.monotonic()
+        traceback.print_exception(error, file=sys.stderr)
+        return [f"{name}: LOOKING AT IT FAILED ({error}); its canary is not watched until it succeeds"]
 
     def _watch(self, seen: Seen) -> list[str]:
         reasons = [limit.words for limit in seen.limits if limit.broken] + self._refused(seen)
@@ -172,10 +201,20 @@ class Guard:
 
     def _refused(self, seen: Seen) -> list[str]:
         """What a replica that refuses the canary's bundle says of it."""
-        rows = self.desk.ledger.rows(
-            seen.use_case.name, release_id=seen.row.release_id, action="refuse", since_us=seen.row.changed_at, limit=1
-        )
-        return [f"a replica cannot serve it: {row.reason}" for row in rows if row.id > seen.row.ledger_id]
+        rows = self.desk.ledger.rows(seen.use_case.name, release_id=seen.row.release_id, action="refuse", limit=1)
+        return [f"a replica cannot serve it: {row.reason}" for row in rows if row.id > seen.row.ledger_id or self._not_taken(seen)]
+
+    def _not_taken(self, seen: Seen) -> bool:
+        """Whether decisions have been made for a while, and none under a plan with the canary's step: replicas go on with the one before.
+
+        A replica says once why it refuses a bundle, so its complaint may be older than the step.
+        """
+        name, step = seen.use_case.name, f"{seen.row.release_id}@{seen.row.ledger_id}"
+        ever = sum(health.asked for health in read_health(self.desk.layout, name).values())
+        since_s, before = self._first.setdefault(step, (time.monotonic(), ever))
+        began = began_with(self.desk, seen.row).plan or seen.plan
+        taken = any(health.asked for health in read_health(self.desk.layout, name, began.version).values())
+        return not taken and ever > before and time.monotonic() - since_s >= self.not_taken_s
 
     def _wake(self, use_case: UseCase) -> list[str]:
         """Ask again for a release that waited in the shadow while another was compared with the champion, once that has ended."""
@@ -185,18 +224,17 @@ class Guard:
         key = f"{plan.shadow}@{plan.version}"
         if key in self._asked:
             return []
-        self._asked.add(key)
         try:
             entered = began_with(self.desk, self.desk.ledger.release(plan.shadow))
         except NotFound:
             return []
         before = entered.plan
-        if before is None or before.version == plan.version or compared_with(entered, plan) != plan.champion.release_id:
-            return []
-        if entered.details.get("promote", "shadow") == "shadow":
-            return []
-        self._asked.discard(key)
-        return self._ask(use_case.name, plan.shadow, key)
+        waited = before is not None and before.version != plan.version and compared_with(entered, plan) == plan.champion.release_id
+        if waited and entered.details.get("promote", "shadow") != "shadow":
+            return self._ask(use_case.name, plan.shadow, key)
+        # why: only what was read to the end is not read again; a ledger that could not be read is asked again
+        self._asked.add(key)
+        return []
 
     def _ask(self, use_case: str, release_id: str, key: str) -> list[str]:
         if key in self._asked:
@@ -206,11 +244,8 @@ class Guard:
         self._asked.add(key)
         return [f"{use_case}: the next step of {release_id} may come"]
 
-    def _show(self, found: dict[str, Seen | None]) -> None:
-        if time.monotonic() - self._shown_s < SHOWN_S and self._shown:
-            return
+    def _show(self, now: dict[str, RolloutMeasure]) -> None:
         self._shown_s = time.monotonic()
-        now = {name: self._measure(name, seen) for name, seen in found.items()}
         if now != self._shown:
             write_rollouts(self.desk.layout, now)
             self._shown = now

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from contracts.clock import DAY_US, HOUR_US, Clock
-from contracts.traffic import CANARY, CHAMPION
-from flows.guard import Guard
+from contracts.traffic import CANARY, CHAMPION, Arm, TrafficPlan
+from flows.guard import NOT_TAKEN_S, Guard
 from releases.inbox import Inbox
 from releases.ledger import Act, Ledger
 from releases.stages import register, start, to_challenger, to_champion, to_shadow, withhold
@@ -30,6 +30,7 @@ class Installation:
         self.layout = Layout(folder)
         self.ledger, self.inbox = Ledger(self.layout.ledger), Inbox(self.layout.ledger)
         self.use_case: UseCase = replace(load(SHOP), rollout=rollout)
+        self.use_cases: dict[str, UseCase] = {}
         for name in ("r-1", "r-2", "r-3"):
             register(self.ledger, SHOP, name, f"{name}-digest", self.act)
         start(self.ledger, SHOP, "r-1", "r-1-digest", 0.1, self.act)
@@ -39,10 +40,11 @@ class Installation:
     def act(self) -> Act:
         return Act("test", BEGAN_US, "because")
 
-    def at(self, after_us: int) -> None:
+    def at(self, after_us: int, not_taken_s: float = NOT_TAKEN_S) -> None:
         """Let it be so long after the beginning."""
         clock = Clock(origin_us=BEGAN_US + after_us, started_us=0, scale=0)
-        self.guard = Guard(Desk(self.layout, self.ledger, {SHOP: self.use_case}, clock), self.inbox)
+        use_cases = self.use_cases or {SHOP: self.use_case}
+        self.guard = Guard(Desk(self.layout, self.ledger, use_cases, clock), self.inbox, not_taken_s)
 
     def canary(self, release_id: str = "r-2", share: float = 0.05) -> None:
         if self.ledger.stage_of(release_id) != "canary":
@@ -142,6 +144,50 @@ def test_a_canary_whose_bundle_a_replica_refuses_is_stopped(shop: Installation) 
     shop.ledger.append(SHOP, Act("serving", BEGAN_US, "model.txt is not what it was"), "refuse", "r-2")
     assert "a replica cannot serve it: model.txt is not what it was" in shop.guard.look()[0]
     assert shop.ledger.stage_of("r-2") == "refused"
+
+
+def test_a_canary_that_was_refused_before_its_step_is_stopped_where_decisions_go_on_without_it(shop: Installation) -> None:
+    to_shadow(shop.ledger, SHOP, "r-2", replace(shop.act, details={"promote": "champion"}))
+    shop.ledger.append(SHOP, Act("serving", BEGAN_US, "model.txt is not what it was"), "refuse", "r-2")
+    shop.at(0, not_taken_s=0.0)
+    before = shop.ledger.plan(SHOP)
+    assert before is not None
+    shop.canary()
+    # nobody asks for decisions, so nothing is known of the replicas
+    assert shop.guard.look() == [] and shop.guard.look() == []
+    # they go on with the plan before
+    counter = HealthCounter(shop.layout)
+    counter.decided((SHOP, before.version, CHAMPION, "r-1"), 0.003, degraded=False)
+    counter.publish()
+    assert "a replica cannot serve it: model.txt is not what it was" in shop.guard.look()[0]
+    assert shop.ledger.stage_of("r-2") == "refused"
+
+
+def test_a_canary_that_was_refused_once_and_taken_since_goes_on(shop: Installation) -> None:
+    shop.ledger.append(SHOP, Act("serving", BEGAN_US, "its file was away"), "refuse", "r-2")
+    shop.at(0, not_taken_s=0.0)
+    shop.canary()
+    assert shop.guard.look() == []
+    shop.answered(0, 3)
+    assert shop.guard.look() == [] and shop.ledger.stage_of("r-2") == "canary"
+
+
+def test_what_fails_for_one_use_case_keeps_the_guard_from_no_other(shop: Installation, capsys: pytest.CaptureFixture[str]) -> None:
+    game = "game_promotion"
+    # a plan that names a release which the ledger does not know
+    ghost = TrafficPlan(game, 1, 0.1, (Arm(CHAMPION, "r-0", 0.9), Arm(CANARY, "r-ghost", 0.1)), salt="s", control_salt="c")
+    shop.ledger.set_plan(ghost, Act("test", BEGAN_US, "forged"), "start")
+    shop.use_cases = {game: load(game), SHOP: shop.use_case}
+    shop.at(0)
+    shop.canary()
+    shop.answered(100, 1_000, failed=20)
+
+    failed, stopped = shop.guard.look()
+
+    assert failed.startswith(f"{game}: LOOKING AT IT FAILED") and "r-ghost" in failed
+    assert "Traceback" in capsys.readouterr().err
+    assert stopped.startswith(f"{SHOP}: r-2 stopped as canary at 5%: ")
+    assert set(read_rollouts(shop.layout)) == {SHOP}
 
 
 def test_a_step_is_asked_for_once_its_time_and_its_decisions_have_come(shop: Installation) -> None:
