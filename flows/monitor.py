@@ -1,6 +1,7 @@
 """The flow `monitor`: measures the installation, for the exporter and for people."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from contracts.errors import StepRefused
+from contracts.errors import BundleRefused, NotFound, StepRefused
 from contracts.traffic import CANARY
 from flows.drained import drain
 from flows.place import Place, open_place
@@ -19,12 +20,14 @@ from monitoring.measure import measure
 from releases.ledger import Act
 from releases.registry import Registry
 from releases.stages import reject
-from serving.operations import check_signed_off
+from serving.operations import Desk, check_signed_off
 from storage.measures import ExperimentMeasure, Interval, Measures, ShadowMeasure, UseCaseMeasures, write
 from training.canary import earned_so_far
 from training.comparison import Conclusion, weight
 from training.experiment import CONFIDENCE, Experiment, Sources, state_of
 from use_cases.definition import UseCase
+
+ACTOR = "flow monitor"
 
 
 @task(name="Measure arms, skew and freshness", retries=1, retry_delay_seconds=5, cache_policy=NO_CACHE)
@@ -58,46 +61,61 @@ def conclude_all(place: Place, experiments: Mapping[str, Experiment]) -> list[Co
 
     A canary is the flow `rollout`'s to take further; here it is stopped where it is shown to lose.
     """
-    found: list[Conclusion] = []
-    for name, experiment in experiments.items():
-        stop_losing_canary(place, place.use_cases[name], experiment.now_us)
-        challengers = [arm.conclusion for arm in experiment.arms if arm.conclusion is not None and arm.arm != CANARY]
+    return [conclusion for name, experiment in experiments.items() for conclusion in conclude(place, name, experiment)]
+
+
+def conclude(place: Place, name: str, experiment: Experiment) -> list[Conclusion]:
+    """Stop the canary of a use case where it loses, and end its experiments that have shown enough, under the plan that was measured.
+
+    What is refused, since something else was faster or nobody has signed it off, stands in the ledger and waits for the next look.
+    """
+    version = experiment.version + stop_losing_canary(place, place.use_cases[name], experiment.now_us)
+    challengers = [arm.conclusion for arm in experiment.arms if arm.conclusion is not None and arm.arm != CANARY]
+    found = []
+    with place.desk() as desk:
         for conclusion in sorted(challengers, key=weight):
             print(f"{name}: {conclusion.release_id} {conclusion.step}: {conclusion.reason}")
-            found.append(conclusion)
-            with place.ledger() as ledger:
-                plan = ledger.plan(name)
-                if plan is not None and conclusion.release_id in [arm.release_id for arm in plan.arms[1:]]:
-                    if conclusion.step == "promote" and not _signed_off(place, name, conclusion.release_id):
-                        continue
-                    act = Act("flow monitor", experiment.now_us, conclusion.reason, plan.version)
-                    conclude_experiment(ledger, name, conclusion, act)
+            act = Act(ACTOR, experiment.now_us, conclusion.reason, version)
+            try:
+                version += _end(desk, name, conclusion, act)
+                found.append(conclusion)
+            except (StepRefused, NotFound, BundleRefused) as error:
+                print(f"{name}: {error}")
+                found.append(replace(conclusion, step="wait", reason=f"{conclusion.reason}; but {error}"))
     return found
 
 
-def _signed_off(place: Place, use_case: str, release_id: str) -> bool:
-    """Whether a release may replace the champion; an approval may have become void while it challenged it."""
-    with place.desk() as desk:
-        try:
-            check_signed_off(desk, use_case, release_id, "become champion")
-        except StepRefused as error:
-            print(f"{use_case}: {error}")
-            return False
+def _end(desk: Desk, name: str, conclusion: Conclusion, act: Act) -> bool:
+    """End an experiment as it was concluded; whether the traffic plan is another one now."""
+    plan = desk.ledger.plan(name)
+    if conclusion.step == "wait" or plan is None or conclusion.release_id not in [arm.release_id for arm in plan.arms[1:]]:
+        return False
+    if conclusion.step == "promote":
+        with desk.ledger.denying(name, act, "become champion", conclusion.release_id):
+            # why: an approval may have become void while it challenged the champion
+            check_signed_off(desk, name, conclusion.release_id, "become champion")
+    conclude_experiment(desk.ledger, name, conclusion, act)
     return True
 
 
-def stop_losing_canary(place: Place, use_case: UseCase, now_us: int) -> None:
-    """Refuse the canary of a use case where it is shown to earn less than it may."""
+def stop_losing_canary(place: Place, use_case: UseCase, now_us: int) -> bool:
+    """Refuse the canary of a use case where it is shown to earn less than it may; whether that was done."""
     with place.ledger() as ledger:
         plan = ledger.plan(use_case.name)
-        found = earned_so_far(Sources(use_case, place.tables, place.layout.bundles, ledger, now_us))
-        if plan is None or found is None:
-            return
-        canary = next(arm for arm in plan.arms if arm.name == CANARY)
+        canary = next((arm for arm in plan.arms if arm.name == CANARY), None) if plan else None
+        found = earned_so_far(Sources(use_case, place.tables, place.layout.bundles, ledger, now_us)) if canary else None
+        if plan is None or canary is None or found is None:
+            return False
         print(f"{use_case.name}: {canary.release_id} {found.step} as canary: {found.reason}")
-        if found.step == "stop":
-            act = Act("flow monitor", now_us, f"stopped as canary at {canary.share:.0%}: {found.reason}", plan.version)
+        if found.step != "stop":
+            return False
+        act = Act(ACTOR, now_us, f"stopped as canary at {canary.share:.0%}: {found.reason}", plan.version)
+        try:
             reject(ledger, use_case.name, canary.release_id, act)
+        except StepRefused as error:
+            print(f"{use_case.name}: {error}")
+            return False
+        return True
 
 
 @task(name="Let MLflow's aliases follow", retries=2, retry_delay_seconds=[2, 10], cache_policy=NO_CACHE)

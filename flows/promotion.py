@@ -6,13 +6,15 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import httpx
+from msgspec import structs
 
-from contracts.errors import BundleRefused
-from contracts.traffic import TrafficPlan
+from contracts.errors import BundleRefused, StepRefused
+from contracts.traffic import CHAMPION, Arm, TrafficPlan, stage_of
 from flows.place import Place
 from releases.inbox import Inbox
 from releases.ledger import Act, Ledger
 from releases.stages import reject, retire, to_challenger, to_champion, to_shadow
+from serving.catching_up import WAITING
 from serving.keys import owner_key
 from serving.operations import ROLLOUT, Desk, approval_of
 from training.comparison import Conclusion
@@ -99,27 +101,53 @@ def conclude_experiment(ledger: Ledger, use_case: str, conclusion: Conclusion, a
     """Promote, refuse or retire the release that was compared with the champion, as the comparison says.
 
     Others that were compared at the same time are retired when one is promoted: what they were compared with is gone.
+
+    Raises:
+        StepRefused: its stage does not allow it, or the plan is not the one that was measured; nothing is done.
     """
     if conclusion.step == "promote":
-        plan = ledger.plan(use_case)
-        for arm in plan.arms[1:] if plan else ():
-            if arm.release_id != conclusion.release_id:
-                reason = f"{conclusion.release_id}, compared at the same time, becomes champion"
-                retire(ledger, use_case, arm.release_id, replace(act, reason=reason))
-                # why: that was the plan the actor looked at; the one that follows from it is another
-                act = replace(act, expected_version=None)
-        to_champion(ledger, use_case, conclusion.release_id, act)
+        promote_over_others(ledger, use_case, conclusion.release_id, act)
     elif conclusion.step == "refuse":
         reject(ledger, use_case, conclusion.release_id, act)
     elif conclusion.step == "retire":
         retire(ledger, use_case, conclusion.release_id, act)
 
 
+def promote_over_others(ledger: Ledger, use_case: str, release_id: str, act: Act) -> TrafficPlan:
+    """Let an arm become champion and end the other experiments, in one step: all of it, or nothing.
+
+    Raises:
+        StepRefused: it has no arm; the plan is not the one that the actor looked at.
+    """
+    name = "become champion"
+    with ledger.taking(use_case, act, name, release_id) as step:
+        step.check_version(act, name, release_id)
+        plan = step.plan()
+        arms = {arm.release_id: arm.name for arm in plan.arms[1:]} if plan else {}
+        if plan is None or release_id not in arms:
+            raise StepRefused(release_id, name, "it is not compared with the champion")
+        if (stage := step.release(release_id).stage) != stage_of(arms.pop(release_id)):
+            raise StepRefused(release_id, name, f"it is {stage}")
+        for other in arms:
+            ended = replace(act, reason=f"{release_id}, compared at the same time, becomes champion")
+            step.set_stage(other, "retired", step.append(ended, "retired", other))
+        alone = (Arm(CHAMPION, release_id, 1.0),)
+        shadow = None if plan.shadow == release_id else plan.shadow
+        after = structs.replace(plan, version=plan.version + 1, arms=alone, shadow=shadow)
+        row = step.append(act, "champion", release_id, after)
+        step.set_stage(plan.champion.release_id, "retired", row)
+        step.set_stage(release_id, "champion", row)
+        return after
+
+
 def _refusal(place: Place, use_case: str, release_id: str, version: int) -> str:
-    """Why the replica that answers refuses a release; empty when it has taken the plan, or when none answers: the next start will tell."""
+    """Why the replica that answers refuses a release; empty when it has taken the plan, or when none answers: the next start will tell.
+
+    A release that waits for its features is none that is refused: it serves as soon as they are made.
+    """
     address = f"http://127.0.0.1:{place.settings.ports.api}/v1/status"
     headers = {"authorization": f"Bearer {owner_key(place.layout)}"}
-    until = time.monotonic() + SEEN_S
+    until, waits = time.monotonic() + SEEN_S, f"the decision API has not taken plan {version} after {SEEN_S:.0f} s"
     while time.monotonic() < until:
         try:
             answer = httpx.get(address, headers=headers, timeout=2.0, trust_env=False)
@@ -129,10 +157,13 @@ def _refusal(place: Place, use_case: str, release_id: str, version: int) -> str:
             return ""
         for status in answer.json()["use_cases"]:
             if status["use_case"] == use_case:
-                if release_id in status["refused"]:
-                    return str(status["refused"][release_id])
-                if status["plan_version"] >= version:
+                refused = status["refused"].get(release_id)
+                if refused is not None and refused != WAITING:
+                    return str(refused)
+                if refused == WAITING:
+                    waits = f"{release_id} is catching up: it {WAITING}, and serves as soon as they are"
+                elif status["plan_version"] >= version:
                     return ""
         time.sleep(0.1)
-    print(f"the decision API has not taken plan {version} after {SEEN_S:.0f} s")
+    print(waits)
     return ""

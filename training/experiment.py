@@ -97,6 +97,7 @@ class Experiment:
         arms: control first, then as in the plan.
         control_ratio: bound on the chance that control is filled as unevenly as it ever was, over all served entities, each by its first
             decision; None without control, or where its share was changed.
+        version: of the traffic plan that was measured.
     """
 
     use_case: str
@@ -106,6 +107,7 @@ class Experiment:
     arms: tuple[ArmState, ...]
     shadow: ShadowState | None
     control_ratio: float | None = None
+    version: int = 0
 
     @property
     def conclusions(self) -> tuple[Conclusion, ...]:
@@ -231,7 +233,7 @@ def _state(sources: Sources, plan: TrafficPlan, since_us: int, history: History)
         states.append(_arm(sources, arm.name, arm.release_id, share, parts, conclusion))
     shadow = _shadow(sources, plan.shadow, rewards.filter(pl.col("arm") == CHAMPION), control) if plan.shadow else None
     control_ratio = _control_ratio(sources, plan, history)
-    return Experiment(use_case.name, use_case.reward_unit, since_us, now_us, tuple(states), shadow, control_ratio)
+    return Experiment(use_case.name, use_case.reward_unit, since_us, now_us, tuple(states), shadow, control_ratio, plan.version)
 
 
 def _arm(

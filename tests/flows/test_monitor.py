@@ -12,7 +12,7 @@ from contracts.traffic import CANARY
 from flows.monitor import conclude_all, experiments_of, look_at_all, shadow_of
 from flows.place import Place
 from releases.ledger import Act
-from releases.stages import retire, to_challenger
+from releases.stages import register, retire, start, to_challenger, to_shadow, withhold
 from services.credentials import make_credentials
 from storage.installation import open_installation
 from storage.layout import Layout
@@ -83,6 +83,9 @@ def test_whose_approval_has_become_void_is_not_promoted(quiet: Place, compared: 
     conclude_all.fn(place, look_at_all.fn(place))
     with place.ledger() as ledger:
         assert ledger.stage_of(compared[1]) == "challenger"
+        denied = ledger.rows(USE_CASE, action="denied")
+    assert [(row.actor, row.release_id, row.details["asked"]) for row in denied] == [("flow monitor", compared[1], "become champion")]
+    assert "nobody has signed it off yet" in denied[0].reason
     assert "nobody has signed it off yet" in capsys.readouterr().out
 
 
@@ -104,3 +107,38 @@ def test_a_canary_is_stopped_where_it_loses_and_never_promoted(quiet: Place, max
         newest = ledger.rows(USE_CASE, limit=1)[0]
     if stage == "refused":
         assert newest.actor == "flow monitor" and newest.reason.startswith("stopped as canary at 50%: ")
+
+
+def test_what_was_measured_under_another_plan_concludes_nothing(
+    quiet: Place, compared: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured = look_at_all.fn(quiet)
+    with quiet.ledger() as ledger:
+        withhold(ledger, USE_CASE, ["mens"], Act("anna", quiet.clock.now_us(), "sold out"))
+        (conclusion,) = conclude_all.fn(quiet, measured)
+        assert conclusion.step == "wait" and "better" in conclusion.reason and "you looked at" in conclusion.reason
+        assert ledger.stage_of(compared[1]) == "challenger"
+    assert "you looked at" in capsys.readouterr().out
+    # the next look does
+    (conclusion,) = conclude_all.fn(quiet, look_at_all.fn(quiet))
+    assert conclusion.step == "promote"
+
+
+def test_a_use_case_whose_step_is_refused_keeps_the_flow_from_no_other(quiet: Place, compared: list[str]) -> None:
+    measured = look_at_all.fn(quiet)[USE_CASE]
+    place = replace(quiet, use_cases=quiet.use_cases | {"game_promotion": load("game_promotion")})
+    gone = replace(measured, use_case="game_promotion", version=7)
+    with place.ledger() as ledger:
+        # what was measured of the other one is no longer so: its champion has another challenger
+        register(ledger, "game_promotion", "g-1", "digest", Act("test", 0, "first"))
+        start(ledger, "game_promotion", "g-1", "digest", 0.1, Act("test", 0, "first"))
+        register(ledger, "game_promotion", "g-2", "digest", Act("test", 0, "second"))
+        to_shadow(ledger, "game_promotion", "g-2", Act("test", 0, "second"))
+        to_challenger(ledger, "game_promotion", "g-2", 0.5, Act("test", 0, "second"))
+        (arm,) = [arm for arm in gone.arms if arm.arm == "challenger"]
+        assert arm.conclusion is not None
+        arms = (replace(arm, release_id="g-2", conclusion=replace(arm.conclusion, release_id="g-2")),)
+        found = conclude_all.fn(place, {"game_promotion": replace(gone, arms=arms), USE_CASE: measured})
+        assert [(conclusion.release_id, conclusion.step) for conclusion in found] == [("g-2", "wait"), (compared[1], "promote")]
+        assert ledger.stage_of(compared[1]) == "champion"
+        assert ledger.stage_of("g-2") == "challenger"
