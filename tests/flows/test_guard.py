@@ -1,17 +1,19 @@
 """The guard of roll-outs over a real ledger and inbox, with health as replicas write it."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from contracts.clock import DAY_US, HOUR_US, Clock
+from contracts.errors import StoreUnavailable
 from contracts.traffic import CANARY, CHAMPION, Arm, TrafficPlan
 from flows.guard import NOT_TAKEN_S, Guard
 from releases.inbox import Inbox
-from releases.ledger import Act, Ledger
-from releases.stages import register, start, to_challenger, to_champion, to_shadow, withhold
+from releases.ledger import Act, Ledger, ReleaseRow
+from releases.stages import register, reject, start, to_challenger, to_champion, to_shadow, withhold
 from serving.operations import Desk
 from storage.health import HealthCounter
 from storage.layout import Layout
@@ -234,6 +236,38 @@ def test_a_release_that_waited_is_asked_for_again_when_the_other_is_gone(shop: I
     assert shop.guard.look() == [f"{SHOP}: the next step of r-3 may come"]
     assert shop.guard.look() == []
     assert [row["release_id"] for row in shop.asked()] == ["r-2", "r-3"]
+
+
+class Busy(Ledger):
+    """A ledger that somebody else may keep locked."""
+
+    locked = False
+
+    def release(self, release_id: str) -> ReleaseRow:
+        """Where a release stands, if the file can be read."""
+        if self.locked:
+            raise StoreUnavailable("ledger", "database is locked")
+        return super().release(release_id)
+
+
+def test_a_release_that_waited_is_asked_for_also_when_the_ledger_was_locked_at_first(shop: Installation) -> None:
+    shop.canary()
+    to_shadow(shop.ledger, SHOP, "r-3", replace(shop.act, details={"promote": "champion"}))
+    reject(shop.ledger, SHOP, "r-2", shop.act)
+    with closing(Busy(shop.layout.ledger)) as busy:
+        shop.guard.desk = replace(shop.guard.desk, ledger=busy)
+        busy.locked = True
+        with pytest.raises(StoreUnavailable):
+            shop.guard.look()
+        busy.locked = False
+        assert shop.guard.look() == [f"{SHOP}: the next step of r-3 may come"]
+
+
+def test_a_release_that_waited_is_not_asked_for_when_its_gate_knew_another_champion(shop: Installation) -> None:
+    shop.canary()
+    to_shadow(shop.ledger, SHOP, "r-3", replace(shop.act, details={"promote": "champion", "compared_with": "r-0"}))
+    reject(shop.ledger, SHOP, "r-2", shop.act)
+    assert shop.guard.look() == [] and shop.asked() == []
 
 
 @pytest.mark.parametrize("promised", ["shadow", "champion"])
