@@ -143,19 +143,19 @@ def test_a_release_from_training_to_rollback(installation: Running, key: str, py
         with look(browser, installation.addresses.api) as context:
             page = context.new_page()
             sign_in(page, key)
-            picture(page, "overview")
+            picture(page, "release-1-overview")
             expect(page.get_by_role("main")).to_contain_text("sign-off")
             page.goto(f"/console/use-cases/{USE_CASE}/sign-off/{release_id}")
             expect(page.get_by_role("heading", level=1)).to_contain_text(release_id)
             expect(page.get_by_role("heading", level=3)).to_have_count(len(load(USE_CASE).scenarios))
-            picture(page, "sign-off")
+            picture(page, "release-2-sign-off")
             page.get_by_label("What you looked at").fill("Every persona gets what goes with what it plays.")
             page.get_by_role("button", name="Approve").click()
             expect(page.get_by_role("main")).to_contain_text("alice")
 
             wait_until(lambda: any(row.action == "canary" for row in rows_of(installation, release_id)), 120.0)
             page.goto(f"/console/use-cases/{USE_CASE}/releases")
-            picture(page, "releases")
+            picture(page, "release-3-canary")
             wait_until(lambda: champion(installation) == release_id, 240.0)
             # why: on a slow machine a step may be asked for again while it is taken; then one of two runs is denied it
             rows = [row for row in rows_of(installation, release_id) if row.action != "denied" or "look again" not in row.reason]
@@ -167,14 +167,14 @@ def test_a_release_from_training_to_rollback(installation: Running, key: str, py
 
             page.goto(f"/console/use-cases/{USE_CASE}/rollback?to=previous")
             expect(page.get_by_role("main")).to_contain_text(first)
-            picture(page, "rollback")
+            picture(page, "release-4-rollback")
             page.get_by_label("Why").fill("To show that it is undone in a second.")
             page.get_by_role("button", name="Roll back").click()
             undone_s = time.monotonic()
             wait_until(lambda: champion(installation) == first, 10.0)
             wait_until(lambda: {answer["release_id"] for answer in traffic.since(time.monotonic() - 0.3)} == {first}, 10.0)
             page.goto(f"/console/use-cases/{USE_CASE}/releases")
-            picture(page, "time-line")
+            picture(page, "release-5-time-line")
         wait_until(lambda: len(traffic.since(undone_s + 5.0)) > 20, 30.0)
         late = [answer for answer in traffic.since(undone_s + 5.0) if answer["release_id"] != first]
     assert traffic.failed == []
