@@ -86,7 +86,9 @@ class Running:
         return Client(self.addresses.api, owner_key(self.layout), patience_s=patience_s)
 
     def wait_until_ready(self, timeout_s: float = START_S) -> None:
-        """Wait until every service answers."""
+        """Wait until every service answers; started again where somebody has ended it."""
+        if state.supervisor(self.layout) is None:
+            self.up()
         wait_until(self._ready, timeout_s)
 
     def up(self) -> None:

@@ -198,4 +198,3 @@ def test_down_leaves_no_process_and_no_port(installation: Running) -> None:
     assert [port for port, pid in left.items() if pid == 0 or psutil.Process(pid).create_time() < began] == []
     assert installation.offerloop("down").strip() == "nothing ran"
     assert installation.status()["ready"] is False
-    installation.up()
