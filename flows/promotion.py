@@ -121,7 +121,6 @@ def promote_over_others(ledger: Ledger, use_case: str, release_id: str, act: Act
     """
     name = "become champion"
     with ledger.taking(use_case, act, name, release_id) as step:
-        step.check_version(act, name, release_id)
         plan = step.plan()
         arms = {arm.release_id: arm.name for arm in plan.arms[1:]} if plan else {}
         if plan is None or release_id not in arms:
