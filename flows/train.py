@@ -3,7 +3,6 @@
 import os
 import shutil
 import tempfile
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -135,19 +134,11 @@ def refused_before(place: Place, use_case: str, release_id: str) -> Outcome | No
 
 
 def rolled_back_before(place: Place, use_case: str, release_id: str) -> Outcome | None:
-    """That this very release was champion and was rolled back from: no flow brings it back. None where it was not."""
+    """That this very release was rolled back: no flow brings it back. None where it was not."""
     with place.ledger() as ledger:
-        stage = ledger.stage_of(release_id)
-        with ledger.step(use_case) as step:
-            rows = step.plans()
-    left = [
-        after
-        for before, after in pairwise(rows)
-        if before.plan and after.plan and before.plan.champion.release_id == release_id != after.plan.champion.release_id
-    ]
-    if not left or left[-1].action != "rollback":
+        stage, row = ledger.stage_of(release_id), ledger.rolled_back(release_id)
+    if row is None:
         return None
-    row = left[-1]
     said = f"the same data and code made it before, and it was rolled back at {to_datetime(row.at):%Y-%m-%d %H:%M} UTC by {row.actor}"
     return Outcome(stage, f"{said}: {row.reason}", "promote it by hand if you want it again")
 

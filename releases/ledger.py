@@ -257,16 +257,12 @@ class Ledger:
         return _ledger_row(row) if row else None
 
     def rolled_back(self, release_id: str, since_id: int = 0) -> LedgerRow | None:
-        """The newest row, of those behind an id, by which a rollback took a release's traffic away; None where none did."""
+        """The row by which a release last lost its traffic, where that was a rollback and came behind an id; else None."""
         query = "SELECT * FROM ledger WHERE plan IS NOT NULL AND use_case = (SELECT use_case FROM stages WHERE release_id = ?) ORDER BY id"
         with self._database.read() as connection:
             rows = [_ledger_row(row) for row in connection.execute(query, (release_id,))]
-        found = None
-        for before, row in pairwise(rows):
-            answered = [arm.release_id for arm in before.plan.arms] if before.plan else []
-            if row.action == "rollback" and row.id > since_id and release_id in answered and row.release_id != release_id:
-                found = row
-        return found
+        left = [after for before, after in pairwise(rows) if _answers(before, release_id) and not _answers(after, release_id)]
+        return left[-1] if left and left[-1].action == "rollback" and left[-1].id > since_id else None
 
     def releases(self, use_case: str) -> list[ReleaseRow]:
         """All releases of a use case, in the order they were registered."""
@@ -296,6 +292,10 @@ class Ledger:
     def close(self) -> None:
         """Close the file."""
         self._database.close()
+
+
+def _answers(row: LedgerRow, release_id: str) -> bool:
+    return row.plan is not None and release_id in [arm.release_id for arm in row.plan.arms]
 
 
 def _plan(connection: sqlite3.Connection, use_case: str) -> TrafficPlan | None:
