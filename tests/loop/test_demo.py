@@ -13,7 +13,7 @@ pytestmark = pytest.mark.installation
 def test_the_loop_turns_and_nothing_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     state, page = tmp_path / "state", tmp_path / "report.html"
 
-    code = main(["--state", str(state), "demo", "--seed", "5", "--players", "900", "--decisions", "3500", "--report", str(page)])
+    code = main(["--state", str(state), "demo", "--seed", "5", "--players", "900", "--decisions", "2600", "--report", str(page)])
 
     printed = capsys.readouterr().out
     assert code in (0, 1), printed  # why: so few decisions may not show that it earns; that is the full demo's to show
