@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import msgspec
-import numpy as np
 
 from contracts.clock import Clock
 from contracts.errors import BundleRefused, DefinitionError, InvalidInput, NeedsOtherCode, NotFound, StoreUnavailable
 from contracts.metrics import RELEASES_REFUSED, REPLICA_PLAN_VERSION
 from contracts.traffic import TrafficPlan
 from decisions.decide import ReleaseRuntime, build_runtime
+from decisions.golden import differences
 from decisions.policies import PolicySpec
 from features.coverage import longest
 from features.definitions import Aggregate, Attribute, FeatureSet
@@ -105,27 +105,9 @@ def load_release(layout: Layout, use_case: UseCase, release_id: str, digest: str
     except (DefinitionError, InvalidInput, msgspec.ValidationError) as error:
         code = bundle.parts.code
         raise NeedsOtherCode(release_id, str(error), str(code.get("revision", "")), str(code.get("image", ""))) from error
-    check_golden_decisions(bundle, release.runtime)
+    for difference in differences(bundle.parts.golden, release.runtime):
+        raise BundleRefused(release_id, difference)
     return release
-
-
-def check_golden_decisions(bundle: Bundle, runtime: ReleaseRuntime) -> None:
-    """Decide the bundle's golden decisions again.
-
-    Raises:
-        BundleRefused: a score or probability differs in any bit.
-    """
-    for number, row in enumerate(bundle.parts.golden.iter_rows(named=True)):
-        positions = np.array([runtime.catalogue.index[name] for name in row["candidate_ids"]], dtype=np.int64)
-        features = np.array(row["features"], dtype=np.float64)
-        if len(features) != runtime.feature_count:
-            raise BundleRefused(bundle.release_id, f"golden decision {number} has {len(features)} features, not {runtime.feature_count}")
-        scores = runtime.scorer.scores(features, positions)
-        if scores.tobytes() != np.array(row["scores"], dtype=np.float64).tobytes():
-            raise BundleRefused(bundle.release_id, f"golden decision {number} is scored otherwise on this machine")
-        probabilities = runtime.policy.probabilities(scores, positions)
-        if probabilities.tobytes() != np.array(row["p_in_arm"], dtype=np.float64).tobytes():
-            raise BundleRefused(bundle.release_id, f"golden decision {number} gets other probabilities on this machine")
 
 
 class Watcher:

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from contracts.errors import BundleRefused, DataRefused
 from contracts.tables import EVENTS
 from decisions.decide import ReleaseRuntime
+from decisions.golden import differences
 from features import point_in_time
 from features.coverage import Coverage, longest, read_coverage
 from features.definitions import FeatureSet
@@ -88,25 +88,9 @@ def prove(
 
 def _scores(bundle: Bundle, runtime: ReleaseRuntime) -> tuple[Check, tuple[str, ...]]:
     golden = bundle.parts.golden
-    differing = tuple(_other_scores(golden, runtime))
+    differing = tuple(differences(golden, runtime))
     reason = f"the scorer that serves gives {golden.height - len(differing)} of {golden.height} golden decisions the scores of training"
     return Check("scores", not differing, reason), differing[:EXAMPLES]
-
-
-def _other_scores(golden: pl.DataFrame, runtime: ReleaseRuntime) -> Iterator[str]:
-    for number, row in enumerate(golden.iter_rows(named=True)):
-        if len(row["features"]) != runtime.feature_count:
-            yield f"golden decision {number} has {len(row['features'])} features, not {runtime.feature_count}"
-            continue
-        positions = np.array([runtime.catalogue.index[name] for name in row["candidate_ids"]], dtype=np.int64)
-        trained = np.array(row["scores"])
-        scores = runtime.scorer.scores(np.array(row["features"]), positions)
-        if scores.tobytes() != trained.tobytes():
-            place = int(np.flatnonzero(scores.view(np.int64) != trained.view(np.int64))[0])
-            served, known = scores.tolist()[place], row["scores"][place]
-            yield f"golden decision {number}: {row['candidate_ids'][place]} is scored {served!r}, in training {known!r}"
-        elif runtime.policy.probabilities(scores, positions).tobytes() != np.array(row["p_in_arm"]).tobytes():
-            yield f"golden decision {number} gets other probabilities than in training"
 
 
 def _messages(bundle: Bundle, champion: BundleParts | None) -> tuple[Check, tuple[str, ...]]:

@@ -141,7 +141,7 @@ def test_golden_decisions_that_come_out_otherwise_are_refused(shop: Shop) -> Non
     golden = BEST.golden.to_dicts()
     golden[2]["scores"][1] += 1e-12
     changed = shop.write(with_golden(golden))
-    with pytest.raises(BundleRefused, match="golden decision 2 is scored otherwise"):
+    with pytest.raises(BundleRefused, match=r"golden decision 2: gems is scored 5\.0, in training 5\.000000000001"):
         load_release(shop.layout, SHOP, changed)
 
 
