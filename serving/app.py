@@ -17,6 +17,7 @@ from serving import openapi
 from serving.arrivals import Arrivals
 from serving.hooks import MOST_BYTES, Hooks
 from serving.intake import read_events, read_outcomes, receipt
+from serving.lifespan import answer_lifespan
 from serving.messages import DecisionRequest, DecisionsAnswer, DecisionsRequest, Health, is_id, read
 from serving.problems import Answer, Refusal, problem_of
 from serving.routes import Found, Route, find
@@ -80,7 +81,7 @@ class App:
         if scope["type"] == "http":
             await self._http(scope, receive, send)
         elif scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
+            await answer_lifespan(receive, send, self._on_shutdown)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1003})
 
@@ -206,16 +207,6 @@ class App:
             headers.append((b"x-request-id", request_id.encode()))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                await send({"type": "lifespan.startup.complete"})
-            elif message["type"] == "lifespan.shutdown":
-                await asyncio.to_thread(self._on_shutdown)
-                await send({"type": "lifespan.shutdown.complete"})
-                return
 
 
 async def _rest(message: Message, receive: Receive, most: int) -> bytes:

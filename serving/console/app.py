@@ -20,6 +20,7 @@ from serving.console.asking import Asked, Done, Page, status_of
 from serving.console.desk import Office
 from serving.console.rendering import Renderer, asset
 from serving.console.sessions import LASTS_S, Attempts, Person, Sessions, TokenRefused
+from serving.lifespan import answer_lifespan
 from serving.scenarios import read_picture
 
 Make = Callable[[Asked], Page]
@@ -106,22 +107,12 @@ class Console:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3. Whoever serves it may have cut `/console` off the path, or not."""
         if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
+            await answer_lifespan(receive, send, self._on_shutdown)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1003})
         else:
             path = scope["path"].removeprefix(ROOT) or "/"
             await self._app(dict(scope, path=path if path.startswith("/") else "/nothing", root_path=""), receive, _secured(send))
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                await send({"type": "lifespan.startup.complete"})
-            elif message["type"] == "lifespan.shutdown":
-                await asyncio.to_thread(self._on_shutdown)
-                await send({"type": "lifespan.shutdown.complete"})
-                return
 
     def _guarded(self, answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         """The edge of the system: whatever is raised becomes a page, and what is not ours an entry of the log."""
