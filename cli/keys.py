@@ -34,7 +34,7 @@ def list_keys(context: click.Context, as_json: bool) -> int:
     "scopes",
     type=click.Choice([scope.value for scope in Scope]),
     multiple=True,
-    help="What it may do; decide, record and read by default.",
+    help="What it may do; decide, ingest, label and read by default.",
 )
 @click.pass_context
 def make(context: click.Context, name: str, scopes: tuple[str, ...]) -> int:

@@ -20,19 +20,22 @@ OWNER = "owner"
 
 
 class Scope(StrEnum):
-    """What a key may do: ask for decisions; send events and outcomes; read log and status; see the console; act on releases there."""
+    """What a key may do: ask for decisions; send events; send outcomes; read log and status; see the console; act on releases there."""
 
     DECIDE = "decide"
-    RECORD = "record"
+    INGEST = "ingest"
+    LABEL = "label"
     READ = "read"
     VIEW = "view"
     OPERATE = "operate"
 
 
-OF_PROGRAMS = (Scope.DECIDE, Scope.RECORD, Scope.READ)
+OF_PROGRAMS = (Scope.DECIDE, Scope.INGEST, Scope.LABEL, Scope.READ)
 """What a key may do that was made without saying so."""
 
 MOST_NAME = 64
+
+_OF_EARLIER_VERSIONS = {"record": (Scope.INGEST, Scope.LABEL)}
 
 
 class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,6 +44,12 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     sha256: str
     scopes: tuple[Scope, ...]
+
+
+class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    sha256: str
+    scopes: tuple[str, ...]
 
 
 class Keys:
@@ -187,11 +196,16 @@ def _read(layout: Layout) -> list[Key]:
     if not path.exists():
         return []
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=list[Key])
-    except msgspec.DecodeError as error:
+        kept = msgspec.json.decode(path.read_bytes(), type=list[_Kept])
+        found = [Key(one.name, one.sha256, _scopes(one)) for one in kept]
+    except (msgspec.DecodeError, ValueError) as error:
         raise StateRefused(str(layout.root), f"api_keys.json is not readable ({error})", "Delete it and make new keys.") from error
     # why: an owner's key may be older than a scope
     return [msgspec.structs.replace(key, scopes=tuple(Scope)) if key.name == OWNER else key for key in found]
+
+
+def _scopes(kept: _Kept) -> tuple[Scope, ...]:
+    return tuple(scope for name in kept.scopes for scope in _OF_EARLIER_VERSIONS.get(name) or (Scope(name),))
 
 
 def _write(layout: Layout, keys: Sequence[Key]) -> None:

@@ -88,8 +88,8 @@ ROUTES = (
         Scope.DECIDE,
         problems=_WRITES,
     ),
-    Route("events", "POST", "/v1/{use_case}/events", "Send events", EventsRequest, Receipt, Scope.RECORD, problems=_WRITES),
-    Route("outcomes", "POST", "/v1/{use_case}/outcomes", "Send outcomes", OutcomesRequest, Receipt, Scope.RECORD, problems=_WRITES),
+    Route("events", "POST", "/v1/{use_case}/events", "Send events", EventsRequest, Receipt, Scope.INGEST, problems=_WRITES),
+    Route("outcomes", "POST", "/v1/{use_case}/outcomes", "Send outcomes", OutcomesRequest, Receipt, Scope.LABEL, problems=_WRITES),
     Route(
         "decision",
         "GET",

@@ -115,7 +115,7 @@ def test_without_a_key_nothing_is_told(http: Http, method: str, path: str, heade
 
 
 def test_a_key_without_the_scope_is_forbidden(http: Http, shop: Shop, service: DecisionService) -> None:
-    narrow = http(authorization=f"Bearer {make_key(shop.layout, 'narrow', [Scope.RECORD])}")
+    narrow = http(authorization=f"Bearer {make_key(shop.layout, 'narrow', [Scope.INGEST])}")
     service.look()
     assert problem(run(narrow.post("/v1/shop/decisions", json=ASK))).status == 403
     assert run(narrow.post("/v1/shop/events", content=b'{"events":[1]}')).status_code == 200

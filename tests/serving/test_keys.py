@@ -33,7 +33,7 @@ def test_anything_else_is_refused(layout: Layout, header: str | None) -> None:
 
 
 def test_a_key_may_do_only_what_it_was_made_for(layout: Layout) -> None:
-    key = make_key(layout, "game", [Scope.RECORD])
+    key = make_key(layout, "game", [Scope.INGEST])
     with pytest.raises(Forbidden, match="decide"):
         read_keys(layout).check(f"Bearer {key}", Scope.DECIDE)
 
@@ -43,7 +43,7 @@ def test_a_key_may_not_use_the_console_unless_it_was_made_for_it(layout: Layout)
     make_key(layout, "ada", [Scope.VIEW, Scope.OPERATE])
     owner_key(layout)
     assert {key.name: key.scopes for key in list_keys(layout)} == {
-        "game": (Scope.DECIDE, Scope.RECORD, Scope.READ),
+        "game": (Scope.DECIDE, Scope.INGEST, Scope.LABEL, Scope.READ),
         "ada": (Scope.VIEW, Scope.OPERATE),
         "owner": tuple(Scope),
     }
@@ -54,6 +54,16 @@ def test_an_owners_key_that_is_older_than_a_scope_has_it(layout: Layout) -> None
     file = keys_path(layout)
     file.write_text(file.read_text().replace('"view"', '"read"').replace('"operate"', '"read"'))
     assert read_keys(layout).check(f"Bearer {key}", Scope.OPERATE) == "owner"
+
+
+def test_a_key_from_before_events_and_outcomes_had_scopes_of_their_own_may_send_both(layout: Layout) -> None:
+    key = make_key(layout, "game", [Scope.DECIDE, Scope.READ])
+    file = keys_path(layout)
+    file.write_text(file.read_text().replace('"read"', '"record"'))
+    for scope in (Scope.INGEST, Scope.LABEL):
+        assert read_keys(layout).check(f"Bearer {key}", scope) == "game"
+    with pytest.raises(Forbidden, match="read"):
+        read_keys(layout).check(f"Bearer {key}", Scope.READ)
 
 
 @pytest.mark.parametrize("name", ["", " ada", "a\nb", "a" * 65, "\u202eada"])
