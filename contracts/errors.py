@@ -104,6 +104,35 @@ class NotReady(OfferloopError):
         super().__init__(f"{what} is not ready: {waiting_for}. Try again.")
 
 
+class Overloaded(OfferloopError):
+    """More is asked than can be answered now; nothing was done, and the caller may try again."""
+
+    def __init__(self, under_way: int) -> None:
+        super().__init__(f"{under_way} requests are under way, as many as are taken at once. Nothing was done; try again.")
+
+
+class DeadlinePassed(OfferloopError):
+    """An answer would come, or came, too late to be worth anything; the caller may try again."""
+
+    def __init__(self, waited_s: float, most_s: float, *, begun: bool) -> None:
+        done = "It may have been done all the same: ask again with the same id." if begun else "Nothing was done; try again."
+        super().__init__(f"the request waited {waited_s:.1f} s, and {most_s:g} s is the most. {done}")
+
+
+class TooMany(OfferloopError):
+    """A key asks for more than its share; others must not wait for it.
+
+    Attributes:
+        policy: the quota, as the header `RateLimit-Policy` says it.
+        retry_after_s: when to ask again.
+    """
+
+    def __init__(self, key: str, limit: str, policy: str, retry_after_s: int = 1) -> None:
+        super().__init__(f"key `{key}` {limit}. Nothing was done; ask again after {retry_after_s} s, and less at a time.")
+        self.policy = policy
+        self.retry_after_s = retry_after_s
+
+
 class StaleFeatures(OfferloopError):
     """Nothing is decided, because a feature is older than it may be and declares that nothing is to be decided then."""
 

@@ -113,7 +113,7 @@ class App:
         if route.method == "POST":
             kind = headers.get(b"content-type", b"application/json").lower()
             if not kind.startswith(b"application/json"):
-                raise Refusal(415, "The body must be sent as application/json.")
+                raise Refusal("media-type", "The body must be sent as application/json.")
             body = await self._body(headers, receive, MOST_BYTES if route.signed else self._settings.max_body_bytes)
         return await self._handlers[route.name](values, headers, body)
 
@@ -131,7 +131,7 @@ class App:
             async with asyncio.timeout(self._settings.request_timeout_s):
                 return await _rest(message, receive, most)
         except TimeoutError as error:
-            raise Refusal(408, f"The body did not arrive within {self._settings.request_timeout_s} s.") from error
+            raise Refusal("slow", f"The body did not arrive within {self._settings.request_timeout_s} s.") from error
 
     async def _decide(self, values: Mapping[str, str], headers: Headers, body: bytes) -> Answer:
         asked = read(_DECISION, body)
@@ -227,9 +227,9 @@ def _found(method: str, path: str) -> tuple[Route, Mapping[str, str]]:
     if isinstance(found, Found):
         return found.route, found.values
     if not found:
-        raise Refusal(404, "There is nothing at this path. /docs says what there is.")
+        raise Refusal("no-such-path", "There is nothing at this path. /docs says what there is.")
     allowed = ", ".join(found)
-    raise Refusal(405, f"Only {allowed} here.", ((b"allow", allowed.encode()),))
+    raise Refusal("method", f"Only {allowed} here.", ((b"allow", allowed.encode()),))
 
 
 def _request_id(headers: Headers) -> str:

@@ -15,7 +15,7 @@ import msgspec
 from contracts.digests import digest_of_bytes
 from contracts.settings import Ports, Settings
 from serving.messages import Problem
-from serving.problems import RETRY_AFTER_S, TITLES
+from serving.problems import BY_NAME, RETRY_AFTER_S
 from storage.files import write_bytes
 
 REPLICA_PORTS = (30_000, 31_000)
@@ -98,7 +98,8 @@ def _binary() -> str | None:
 
 
 def _unavailable() -> bytes:
-    body = msgspec.json.encode(Problem("urn:offerloop:problem:503", TITLES[503], 503, "No replica can answer now; try again.", ""))
+    kind = BY_NAME["unavailable"]
+    body = msgspec.json.encode(Problem(kind.uri, kind.title, 503, "No replica can answer now; try again.", ""))
     head = (
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n"
         f"retry-after: {RETRY_AFTER_S}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"

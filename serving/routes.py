@@ -20,9 +20,13 @@ from serving.messages import (
     Receipt,
     Status,
 )
+from serving.problems import BY_NAME, Kind
 
-_READS = (401, 403, 404, 422)
-_WRITES = (401, 403, 404, 408, 409, 413, 415, 422, 503)
+_EVERYWHERE = ("malformed", "method", "slow", "unavailable")
+_KEYED = ("no-key", "forbidden", "too-many", "overloaded", "deadline")
+_POSTED = ("not-found", "too-large", "media-type", "invalid", "log-unavailable")
+_RECORDS = (*_POSTED, "conflict")
+_DECIDES = (*_POSTED, "conflict", "not-ready", "stale-features")
 
 
 @dataclass(frozen=True)
@@ -31,10 +35,11 @@ class Route:
 
     Attributes:
         name: its operation id, and its label in metrics.
+        about: what else one should know.
         template: its path; a part in braces stands for one segment.
         takes, gives: types of the body; None for none, or for what is no JSON.
         scope: what its key needs; None for none at all.
-        problems: the statuses of errors it may answer with.
+        problems: the kinds of problems it may answer with, by name, but for those that any route or any key may meet.
         signed: its body is signed instead of sent with a key.
     """
 
@@ -46,14 +51,25 @@ class Route:
     gives: Any = None
     scope: Scope | None = None
     status: int = 200
-    problems: tuple[int, ...] = ()
+    problems: tuple[str, ...] = ()
     signed: bool = False
     gives_type: str = "application/json"
+    about: str = ""
 
     @cached_property
     def parts(self) -> tuple[str, ...]:
         """The template's segments."""
         return tuple(self.template.strip("/").split("/"))
+
+    @cached_property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds of problems it may answer with."""
+        return tuple(BY_NAME[name] for name in (*_EVERYWHERE, *(_KEYED if self.scope else ()), *self.problems))
+
+    @cached_property
+    def statuses(self) -> tuple[int, ...]:
+        """Every status it may answer with, in order."""
+        return tuple(sorted({self.status, *(kind.status for kind in self.kinds)}))
 
 
 ROUTES = (
@@ -65,8 +81,9 @@ ROUTES = (
         dict[str, Any],
         HookAnswer,
         status=202,
-        problems=(401, 404, 408, 413, 415, 422, 503),
+        problems=("signature", "no-key", *_POSTED),
         signed=True,
+        about="Signed as standard-webhooks.com says, over id, timestamp and body. The same id starts nothing twice.",
     ),
     Route(
         "decisions",
@@ -76,7 +93,9 @@ ROUTES = (
         DecisionRequest,
         DecisionAnswer,
         Scope.DECIDE,
-        problems=_WRITES,
+        problems=_DECIDES,
+        about="The decision is durable when it is answered. The same `decision_id` gets the same answer again, from whichever replica; "
+        "for another entity or context it is a conflict. Without one, each request is a decision of its own.",
     ),
     Route(
         "decisions_batch",
@@ -86,10 +105,33 @@ ROUTES = (
         DecisionsRequest,
         DecisionsAnswer,
         Scope.DECIDE,
-        problems=_WRITES,
+        problems=_DECIDES,
+        about="Answers come in the order of the requests, and all are durable. Where one cannot be decided, none is answered; sent again, "
+        "those with a `decision_id` that were decided get the same answer.",
     ),
-    Route("events", "POST", "/v1/{use_case}/events", "Send events", EventsRequest, Receipt, Scope.INGEST, problems=_WRITES),
-    Route("outcomes", "POST", "/v1/{use_case}/outcomes", "Send outcomes", OutcomesRequest, Receipt, Scope.LABEL, problems=_WRITES),
+    Route(
+        "events",
+        "POST",
+        "/v1/{use_case}/events",
+        "Send events",
+        EventsRequest,
+        Receipt,
+        Scope.INGEST,
+        problems=_RECORDS,
+        about="What the receipt counts is durable, and in the entity's next decision. An `event_id` that comes again with the same content "
+        "counts as a duplicate. Events that break their schema are in quarantine with the reason, and hold up no other.",
+    ),
+    Route(
+        "outcomes",
+        "POST",
+        "/v1/{use_case}/outcomes",
+        "Send outcomes",
+        OutcomesRequest,
+        Receipt,
+        Scope.LABEL,
+        problems=_RECORDS,
+        about="As events, known by `outcome_id`. A refund is a negative reward; `corrects` names an outcome that this one replaces.",
+    ),
     Route(
         "decision",
         "GET",
@@ -98,14 +140,14 @@ ROUTES = (
         None,
         Decision,
         Scope.READ,
-        problems=(*_READS, 503),
+        problems=("not-found", "invalid", "log-unavailable"),
     ),
-    Route("status", "GET", "/v1/status", "What serves now, on the replica that answers", None, Status, Scope.READ, problems=(401, 403)),
+    Route("status", "GET", "/v1/status", "What serves now, on the replica that answers", None, Status, Scope.READ),
     Route("health", "GET", "/healthz", "Whether the process lives", None, Health),
-    Route("ready", "GET", "/readyz", "Whether decisions are answered", None, Health, problems=(503,)),
-    Route("openapi", "GET", "/openapi.json", "This document", None, dict[str, Any], Scope.READ, problems=(401, 403)),
-    Route("docs", "GET", "/docs", "This document as a page", scope=Scope.READ, problems=(401, 403), gives_type="text/html"),
-    Route("index", "GET", "/", "Where to go", scope=Scope.READ, problems=(401, 403), gives_type="text/html"),
+    Route("ready", "GET", "/readyz", "Whether decisions are answered", None, Health, problems=("not-ready",)),
+    Route("openapi", "GET", "/openapi.json", "This document", None, dict[str, Any], Scope.READ),
+    Route("docs", "GET", "/docs", "This document as a page", scope=Scope.READ, gives_type="text/html"),
+    Route("index", "GET", "/", "Where to go", scope=Scope.READ, gives_type="text/html"),
 )
 
 
