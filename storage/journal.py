@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import lmdb
 
@@ -26,6 +26,9 @@ GROUP: Final = 256
 FOR_GOOD: Final = INT64_MAX
 """The time of an id that is never forgotten."""
 
+_Work: TypeAlias = tuple[Callable[["Write"], Any], "Future[Any]"]
+_Outcome: TypeAlias = tuple[Any, BaseException | None]
+_OUT_OF_SPACE: Final = (lmdb.MapFullError, lmdb.DiskError, lmdb.TxnFullError)
 _KEY_LIMIT: Final = 500
 _STREAM_END: Final = b"\0"
 _TIME: Final = 8
@@ -118,11 +121,12 @@ class Read:
 class Write(Read):
     """One work's view of the transaction in which it commits; it reads its own writes and those of the group before it."""
 
-    __slots__ = ("_appended",)
+    __slots__ = ("_appended", "changes")
 
     def __init__(self, transaction: lmdb.Transaction, tables: dict[str, Any]) -> None:
         super().__init__(transaction, tables)
         self._appended = -1
+        self.changes = 0
 
     def put_id(self, kind: str, use_case: str, identifier: str, value: bytes, at_us: int = FOR_GOOD) -> None:
         """Keep a value under an id; `at_us` is the time by which it may be forgotten one day."""
@@ -136,6 +140,7 @@ class Write(Read):
             found = self._transaction.get(key, db=table)
             if found is not None and found[:_TIME] == at_us.to_bytes(_TIME, "big", signed=True):
                 gone += self._transaction.delete(key, db=table)
+                self.changes += 1
         return gone
 
     def put_state(self, use_case: str, entity_id: str, value: bytes) -> None:
@@ -152,6 +157,7 @@ class Write(Read):
     def append(self, stream: str, record: bytes) -> int:
         """Append a record to a stream; its position in the whole journal."""
         position = self.last_position() + 1
+        self.changes += 1
         self._transaction.put(_position(position), stream.encode() + _STREAM_END + record, append=True, db=self._tables["log"])
         self._appended = position
         return position
@@ -163,6 +169,7 @@ class Write(Read):
     def continue_behind(self, position: int) -> None:
         """Let positions go on behind one that was given out before, when the journal was lost."""
         if position > self.last_position():
+            self.changes += 1
             self._appended = position
 
     def finish(self) -> None:
@@ -175,11 +182,13 @@ class Write(Read):
         cursor = self._transaction.cursor(db=self._tables["log"])
         gone = 0
         while gone < limit and cursor.first() and int.from_bytes(cursor.key(), "big") <= upto:
+            self.changes += 1
             cursor.delete()
             gone += 1
         return gone
 
     def _put(self, table: str, key: bytes, value: bytes) -> None:
+        self.changes += 1
         self._transaction.put(key, value, db=self._tables[table])
 
 
@@ -213,7 +222,8 @@ class Journal:
     def submit(self, work: Callable[[Write], T]) -> "Future[T]":
         """Queue work for the next group. The future resolves once the group is on disk.
 
-        What `work` raises undoes its own writes alone and is raised by its future.
+        What `work` raises undoes its own writes alone and is raised by its future. It may be called twice: when another work of its group
+        fails after it has written, the whole group is done again, each work apart.
         """
         future: Future[T] = Future()
         if self._closed:
@@ -282,21 +292,42 @@ class Journal:
             if works:
                 self._commit(works)
 
-    def _commit(self, works: list[tuple[Callable[[Write], Any], "Future[Any]"]]) -> None:
-        outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
+    def _commit(self, works: "list[_Work]") -> None:
         try:
-            with self._environment.begin(write=True) as transaction:
-                for work, future in works:
-                    outcomes.append((future, *self._run(transaction, work)))
+            outcomes = self._together(works) or self._apart(works)
         except (lmdb.Error, OSError) as error:
             for _, future in works:
                 future.set_exception(StoreUnavailable("the journal", f"{type(error).__name__}: {error}"))
             return
-        for future, value, failure in outcomes:
+        for (_, future), (value, failure) in zip(works, outcomes, strict=True):
             if failure is None:
                 future.set_result(value)
             else:
                 future.set_exception(failure)
+
+    def _together(self, works: "list[_Work]") -> "list[_Outcome] | None":
+        """Do all works in one transaction and commit it; None, and nothing done, if one failed after it had written something."""
+        outcomes: list[_Outcome] = []
+        with self._environment.begin(write=True) as transaction:
+            write = Write(transaction, self._tables)
+            for work, _ in works:
+                before = write.changes
+                try:
+                    outcomes.append((work(write), None))
+                except _OUT_OF_SPACE:
+                    raise
+                except Exception as error:  # noqa: BLE001 - why: it is the caller's, and is raised to him by his future
+                    if write.changes != before:
+                        transaction.abort()
+                        return None
+                    outcomes.append((None, error))
+            write.finish()
+        return outcomes
+
+    def _apart(self, works: "list[_Work]") -> "list[_Outcome]":
+        """Do each work in a transaction within the group's, so that one that fails undoes its own writes alone."""
+        with self._environment.begin(write=True) as transaction:
+            return [self._run(transaction, work) for work, _ in works]
 
     def _run(self, parent: lmdb.Transaction, work: Callable[[Write], T]) -> tuple[T | None, BaseException | None]:
         child = self._environment.begin(parent=parent, write=True)
@@ -304,7 +335,7 @@ class Journal:
             write = Write(child, self._tables)
             value = work(write)
             write.finish()
-        except (lmdb.MapFullError, lmdb.DiskError, lmdb.TxnFullError):
+        except _OUT_OF_SPACE:
             child.abort()
             raise
         except Exception as error:  # noqa: BLE001 - why: it is the caller's, and is raised to him by his future

@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -175,3 +177,25 @@ def test_what_two_killed_processes_acknowledged_is_there(tmp_path: Path) -> None
         assert numbers == list(range(1, len(numbers) + 1))
         assert len(numbers) >= last
     journal.close()
+
+
+def test_a_work_that_fails_after_it_wrote_undoes_itself_alone(journal: Journal) -> None:
+    def good(write: Write, name: str) -> int:
+        write.put_id("event", "shop", name, b"1")
+        return write.append("events", name.encode())
+
+    def bad(write: Write) -> int:
+        good(write, "b")
+        raise InvalidInput("field", "is wrong", "right")
+
+    hold = threading.Event()
+    first = journal.submit(lambda write: hold.wait(10.0))
+    group = [journal.submit(partial(good, name="a")), journal.submit(bad), journal.submit(partial(good, name="c"))]
+    hold.set()
+    assert first.result() is True
+    assert (group[0].result(), group[2].result()) == (1, 2)
+    with pytest.raises(InvalidInput):
+        group[1].result()
+    with journal.read() as read:
+        assert [record for _, _, record in read.records()] == [b"a", b"c"]
+        assert read.get_id("event", "shop", "b") is None
