@@ -36,7 +36,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "why": ("cli.why", "Say who changed what, when and why: ledger and inbox."),
     "features": ("cli.features", "Features: what each is, where it comes from, and how it behaves."),
     "quarantine": ("cli.quarantine", "What was sent and not taken, and why; take in what fits by now."),
-    "keys": ("cli.keys", "Keys of the API: list, make, drop, show the owner's."),
+    "keys": ("cli.keys", "Keys of the API: list, make, rotate, drop, show the owner's."),
     "hook": ("cli.hook", "The secret that signs webhooks."),
     "monitoring": ("cli.monitoring", "Dashboards of what Offerloop decides and earns."),
 }

@@ -2,13 +2,13 @@
 
 from contracts.settings import Settings
 from services.ray import token
-from serving.keys import hook_secret, owner_key
+from serving.keys import hook_secret, owner_key, services_key
 from storage.installation import Installation, open_installation
 from storage.layout import Layout
 
 
 def make_credentials(settings: Settings) -> Installation:
-    """Make the installation, the owner's API key, the secret of webhooks and Ray's token, where they are not there yet.
+    """Make the installation, the keys of the owner and of its own processes, the secret of webhooks and Ray's token, where absent.
 
     Raises:
         StateRefused: the state is another installation's.
@@ -17,6 +17,7 @@ def make_credentials(settings: Settings) -> Installation:
     layout.root.mkdir(parents=True, exist_ok=True)
     installation = open_installation(layout, settings.clock)
     owner_key(layout)
+    services_key(layout)
     hook_secret(layout)
     token(layout)
     return installation

@@ -1,22 +1,31 @@
-"""Keys of the API: made here, kept as digests, compared in constant time."""
+"""Keys of the API: made here, kept as digests, compared in constant time, replaced while the old ones stay valid for a while."""
 
 import base64
+import fcntl
 import hmac
+import os
+import re
 import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
 
 from contracts.digests import digest_of_bytes
-from contracts.errors import Forbidden, InvalidInput, StateRefused, Unauthorized
+from contracts.errors import Forbidden, InvalidInput, NotFound, StateRefused, Unauthorized
 from releases.signature import new_secret
 from storage.files import write_bytes
 from storage.layout import Layout
 
 OWNER = "owner"
-"""The key that an installation makes for itself, kept in full in the secrets folder."""
+"""The key that an installation makes for whoever owns it, kept in full in the secrets folder."""
+
+SERVICES = "services"
+"""The key by which an installation's own processes reach its MLflow and Prefect, kept there likewise."""
 
 
 class Scope(StrEnum):
@@ -33,102 +42,169 @@ class Scope(StrEnum):
 OF_PROGRAMS = (Scope.DECIDE, Scope.INGEST, Scope.LABEL, Scope.READ)
 """What a key may do that was made without saying so."""
 
+OF_SERVICES = (Scope.READ, Scope.OPERATE)
 MOST_NAME = 64
+NAME_PATTERN = r"[A-Za-z0-9]([A-Za-z0-9 ._@+-]*[A-Za-z0-9._@+-])?"
+"""Names of keys: what two people cannot read differently, since they stand in the ledger."""
+
+MOST_SENT = 1_024
+"""Characters of an `Authorization` header that are looked at; a longer one holds no key of ours."""
 
 _OF_EARLIER_VERSIONS = {"record": (Scope.INGEST, Scope.LABEL)}
 
 
 class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A key as it is kept: never itself, only its SHA-256. It is random, so a slow hash would add nothing."""
+    """A key as it is kept: never itself, only its SHA-256. It is random, so a slow hash would add nothing.
+
+    Attributes:
+        made_at_s, expires_at_s: real seconds since 1970; 0.0 where nobody noted when, None for one that does not expire.
+        ends: its last four characters, by which people tell keys apart.
+    """
 
     name: str
     sha256: str
     scopes: tuple[Scope, ...]
+    made_at_s: float = 0.0
+    expires_at_s: float | None = None
+    ends: str = ""
+
+    @property
+    def mark(self) -> str:
+        """What tells a key from one that was made later under its name."""
+        return self.sha256[:32]
+
+    def valid(self, now_s: float) -> bool:
+        """Whether it has not expired."""
+        return self.expires_at_s is None or now_s < self.expires_at_s
 
 
 class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     sha256: str
     scopes: tuple[str, ...]
+    made_at_s: float = 0.0
+    expires_at_s: float | None = None
+    ends: str = ""
 
 
 class Keys:
-    """The keys that are accepted."""
+    """The keys that are accepted.
 
-    def __init__(self, keys: Sequence[Key]) -> None:
-        self._keys = tuple((bytes.fromhex(key.sha256), key) for key in keys)
+    A key is looked up by its digest, which takes as long with one key as with ten thousand, and tells nobody who measures it anything: how
+    far two digests agree says nothing of what they are digests of. The whole digest is then compared in constant time.
+
+    Args:
+        keys: as kept.
+        now_s: real seconds since 1970, by which keys expire.
+    """
+
+    def __init__(self, keys: Sequence[Key], now_s: Callable[[], float] = time.time) -> None:
+        self._keys = {bytes.fromhex(key.sha256): key for key in keys}
+        self._now_s = now_s
 
     def check(self, authorization: str | None, scope: Scope) -> str:
         """The name of the key in an `Authorization` header: `Bearer KEY`, or `Basic` with the key as password.
 
         Raises:
-            Unauthorized: no key, or one that is not known.
+            Unauthorized: no key, or one that is not known or has expired.
             Forbidden: the key lacks the scope.
         """
-        sent = bytes.fromhex(digest_of_bytes(_sent_key(authorization)))
-        found = self._of_digest(sent)
-        if scope not in found.scopes:
-            raise Forbidden(found.name, scope)
+        return self.check_any(authorization, (scope,))
+
+    def check_any(self, authorization: str | None, scopes: Sequence[Scope]) -> str:
+        """The name of the key in an `Authorization` header that has at least one of these scopes; raises as `check`."""
+        found = self._of(_sent_key(authorization))
+        if not any(scope in found.scopes for scope in scopes):
+            raise Forbidden(found.name, scopes[0])
         return found.name
 
     def holder(self, key: str) -> Key:
         """The key that is this one.
 
         Raises:
-            Unauthorized: it is not known.
+            Unauthorized: it is not known, or has expired.
         """
-        return self._of_digest(bytes.fromhex(digest_of_bytes(key.strip().encode(errors="replace"))))
+        return self._of(key.strip().encode(errors="replace"))
 
-    def named(self, name: str) -> Key | None:
-        """The key of a name; None when there is none (any more)."""
-        return next((key for _, key in self._keys if key.name == name), None)
+    def marked(self, name: str, mark: str) -> Key | None:
+        """The key of a name and a mark; None when it is not accepted (any more)."""
+        found = (key for key in self._keys.values() if key.name == name and hmac.compare_digest(key.mark, mark))
+        return next((key for key in found if key.valid(self._now_s())), None)
 
-    def _of_digest(self, sent: bytes) -> Key:
-        found: Key | None = None
-        for digest, key in self._keys:
-            if hmac.compare_digest(digest, sent):
-                found = key
-        if found is None:
+    def _of(self, sent: bytes) -> Key:
+        digest = sha256(sent).digest()
+        found = self._keys.get(digest)
+        if found is None or not hmac.compare_digest(bytes.fromhex(found.sha256), digest):
             raise Unauthorized("The key is not known")
+        if not found.valid(self._now_s()):
+            raise Unauthorized("The key has expired")
         return found
 
 
-def make_key(layout: Layout, name: str, scopes: Sequence[Scope] = OF_PROGRAMS) -> str:
+def make_key(layout: Layout, name: str, scopes: Sequence[Scope] = OF_PROGRAMS, expires_in_s: float | None = None) -> str:
     """Make a key, keep its digest, and return it: this is the only time it can be seen.
 
     Args:
         name: of whom or what it is for. Of a key that may use the console it is the person's, and stands in the ledger.
         scopes: what it may do.
+        expires_in_s: after so many real seconds it is accepted no more; None: never.
 
     Raises:
         InvalidInput: there is a key of that name, or it is none that could stand in a ledger.
     """
-    known = _read(layout)
-    if not 0 < len(name) <= MOST_NAME or not name.isprintable() or name != name.strip():
-        raise InvalidInput("name", f"is {name[:MOST_NAME]!r}", f"1 to {MOST_NAME} printable characters")
-    if any(key.name == name for key in known):
-        raise InvalidInput("name", f"is {name!r}, which a key has", "a name of its own")
-    made = f"olk_{secrets.token_urlsafe(32)}"
-    _write(layout, [*known, Key(name, digest_of_bytes(made.encode()), tuple(scopes))])
+    if not 0 < len(name) <= MOST_NAME or not re.fullmatch(NAME_PATTERN, name):
+        expected = f"1 to {MOST_NAME} letters A-Z a-z, digits, spaces and . _ @ + - that begin with a letter or digit"
+        raise InvalidInput("name", f"is {name[:MOST_NAME]!r}", expected)
+    with _changing(layout):
+        known = _read(layout)
+        if any(key.name == name for key in known):
+            raise InvalidInput("name", f"is {name!r}, which a key has", "a name of its own")
+        made, key = _made(name, scopes, expires_in_s)
+        _write(layout, [*known, key])
+    return made
+
+
+def rotate_key(layout: Layout, name: str, keep_for_s: float = 0.0, expires_in_s: float | None = None) -> str:
+    """Make a new key of a name with the scopes of the old one, and return it. The old one is accepted for so long still.
+
+    Of a key that stands in the secrets folder in full, the file has the new one then.
+
+    Raises:
+        NotFound: there is no key of that name.
+    """
+    with _changing(layout):
+        known, now_s = _read(layout), time.time()
+        old = [key for key in known if key.name == name]
+        if not old:
+            raise NotFound("key", name)
+        made, key = _made(name, old[-1].scopes, expires_in_s)
+        until_s = now_s + max(0.0, keep_for_s)
+        ending = [msgspec.structs.replace(one, expires_at_s=min(until_s, one.expires_at_s or until_s)) for one in old]
+        kept = [one for one in ending if one.valid(now_s)]
+        _write(layout, [*(one for one in known if one.name != name), *kept, key])
+        if name in _IN_FULL:
+            _put(layout, layout.secrets / _IN_FULL[name][0], made.encode())
     return made
 
 
 def drop_key(layout: Layout, name: str) -> bool:
-    """Forget a key; whether there was one. Replicas follow within a second."""
-    known = _read(layout)
-    kept = [key for key in known if key.name != name]
-    if len(kept) < len(known):
-        _write(layout, kept)
+    """Forget a key, also what was kept of it by a rotation; whether there was one. Replicas follow within a second."""
+    with _changing(layout):
+        known = _read(layout)
+        kept = [key for key in known if key.name != name]
+        if len(kept) < len(known):
+            _write(layout, kept)
     return len(kept) < len(known)
 
 
 def owner_key(layout: Layout) -> str:
-    """The installation's own key, made when there is none. It stands in `secrets/api_key`, readable by its owner alone."""
-    path = layout.secrets / "api_key"
-    if not path.exists():
-        drop_key(layout, OWNER)
-        _put(layout, path, make_key(layout, OWNER, tuple(Scope)).encode())
-    return path.read_text().strip()
+    """The owner's key, made when there is none. It stands in `secrets/api_key`, readable by its owner alone."""
+    return _in_full(layout, OWNER)
+
+
+def services_key(layout: Layout) -> str:
+    """The key of the installation's own processes, made when there is none. It stands in `secrets/services_key`."""
+    return _in_full(layout, SERVICES)
 
 
 def hook_secret(layout: Layout) -> str:
@@ -156,13 +232,13 @@ def hook_secrets(layout: Layout) -> tuple[str, ...]:
     return tuple(path.read_text().strip() for path in paths if path.exists())
 
 
-def read_keys(layout: Layout) -> Keys:
-    """The keys that are accepted now.
+def read_keys(layout: Layout, now_s: Callable[[], float] = time.time) -> Keys:
+    """The keys that are accepted now, and those that expire while `now_s` says real seconds since 1970.
 
     Raises:
         StateRefused: their file is not readable.
     """
-    return Keys(_read(layout))
+    return Keys(_read(layout), now_s)
 
 
 def list_keys(layout: Layout) -> list[Key]:
@@ -179,7 +255,28 @@ def keys_path(layout: Layout) -> Path:
     return layout.secrets / "api_keys.json"
 
 
+_IN_FULL = {OWNER: ("api_key", tuple(Scope)), SERVICES: ("services_key", OF_SERVICES)}
+"""Keys that the installation makes for itself: the file of each, and what it may do."""
+
+
+def _in_full(layout: Layout, name: str) -> str:
+    file, scopes = _IN_FULL[name]
+    path = layout.secrets / file
+    if not path.exists():
+        drop_key(layout, name)
+        _put(layout, path, make_key(layout, name, scopes).encode())
+    return path.read_text().strip()
+
+
+def _made(name: str, scopes: Sequence[Scope], expires_in_s: float | None) -> tuple[str, Key]:
+    made, now_s = f"olk_{secrets.token_urlsafe(32)}", time.time()
+    until_s = None if expires_in_s is None else now_s + expires_in_s
+    return made, Key(name, digest_of_bytes(made.encode()), tuple(scopes), now_s, until_s, made[-4:])
+
+
 def _sent_key(authorization: str | None) -> bytes:
+    if authorization is not None and len(authorization) > MOST_SENT:
+        raise Unauthorized("The `Authorization` header is too long to hold a key")
     kind, _, value = (authorization or "").partition(" ")
     if kind.lower() == "bearer" and value:
         return value.strip().encode()
@@ -197,7 +294,7 @@ def _read(layout: Layout) -> list[Key]:
         return []
     try:
         kept = msgspec.json.decode(path.read_bytes(), type=list[_Kept])
-        found = [Key(one.name, one.sha256, _scopes(one)) for one in kept]
+        found = [Key(one.name, one.sha256, _scopes(one), one.made_at_s, one.expires_at_s, one.ends) for one in kept]
     except (msgspec.DecodeError, ValueError) as error:
         raise StateRefused(str(layout.root), f"api_keys.json is not readable ({error})", "Delete it and make new keys.") from error
     # why: an owner's key may be older than a scope
@@ -210,6 +307,15 @@ def _scopes(kept: _Kept) -> tuple[Scope, ...]:
 
 def _write(layout: Layout, keys: Sequence[Key]) -> None:
     _put(layout, keys_path(layout), msgspec.json.format(msgspec.json.encode(keys), indent=1))
+
+
+@contextmanager
+def _changing(layout: Layout) -> Iterator[None]:
+    """Be the one process that changes the keys, until the block ends."""
+    layout.secrets.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with os.fdopen(os.open(layout.secrets / "api_keys.lock", os.O_WRONLY | os.O_CREAT, 0o600)) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _put(layout: Layout, path: Path, content: bytes) -> None:

@@ -5,6 +5,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from ipaddress import ip_address
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from starlette.applications import Starlette
@@ -15,6 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contracts.errors import Forbidden, InvalidInput, NotFound, OfferloopError, TooLarge, Unauthorized
+from serving.audit import FailedSignIns
 from serving.console import ROOT, acts, data, decision, experiments, ledger, overview, releases, sign_off
 from serving.console.asking import Asked, Done, Page, status_of
 from serving.console.desk import Office
@@ -89,6 +91,7 @@ class Console:
         self._office = office
         self._sessions = Sessions(office.layout)
         self._attempts = Attempts()
+        self._failed = FailedSignIns(office.ledger, office.clock)
         self._renderer = Renderer(office)
         self._on_shutdown = on_shutdown
         self._sleep = sleep
@@ -171,6 +174,7 @@ class Console:
             cookie = await run_in_threadpool(self._sessions.open, form.get("key", ""))
         except (Unauthorized, Forbidden) as error:
             _LOG.warning("a sign-in from %s failed", address)
+            await run_in_threadpool(self._failed.add, address, error)
             await self._sleep(self._attempts.failed(address))
             said = "This key is not known." if isinstance(error, Unauthorized) else f"{error} The console needs the scope `view`."
             return self._sign_in_page(following, said, 403 if isinstance(error, Forbidden) else 401)
@@ -309,10 +313,13 @@ def _inside(path: str) -> str:
 
 
 def _address(request: Request) -> str:
-    """Where a request comes from; behind the proxy of this machine, what that says."""
+    """Where a request comes from; behind the proxy of this machine, what that says, if it is an address."""
     host = request.client.host if request.client else ""
     forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
-    return forwarded[:64] if forwarded and host in ("", "127.0.0.1", "::1") else host
+    try:
+        return str(ip_address(forwarded)) if forwarded and host in ("", "127.0.0.1", "::1") else host
+    except ValueError:
+        return "unknown"
 
 
 def build(office: Office, *, on_shutdown: Callable[[], None] = lambda: None, sleep: Sleep = asyncio.sleep) -> ASGIApp:

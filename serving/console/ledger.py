@@ -2,6 +2,7 @@
 
 from urllib.parse import urlencode
 
+from serving.audit import DROP, MAKE, ROTATE, SIGN_IN
 from serving.console.asking import Asked, Page
 
 A_PAGE = 50
@@ -20,6 +21,10 @@ ACTIONS = (
     "denied",
     "withhold",
     "restore",
+    MAKE,
+    ROTATE,
+    DROP,
+    SIGN_IN,
 )
 """What rows are filtered by; others can be typed into the address."""
 

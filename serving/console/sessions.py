@@ -12,7 +12,7 @@ import msgspec
 
 from contracts.errors import Forbidden, OfferloopError, StateRefused
 from serving.console.ended import EndedSessions
-from serving.keys import Key, Scope, console_secret, read_keys
+from serving.keys import Scope, console_secret, read_keys
 from storage.layout import Layout
 
 LASTS_S = 12 * 3_600
@@ -80,10 +80,10 @@ class Sessions:
             Forbidden: it may not see the console.
             StateRefused: the keys, or the sessions that were signed out, cannot be read.
         """
-        found = read_keys(self._layout).holder(key)
+        found = read_keys(self._layout, self._now_s).holder(key)
         if Scope.VIEW not in found.scopes:
             raise Forbidden(found.name, Scope.VIEW)
-        session = _Session(found.name, _mark(found), self._now_s() + LASTS_S, secrets.token_urlsafe(18))
+        session = _Session(found.name, found.mark, self._now_s() + LASTS_S, secrets.token_urlsafe(18))
         self._ended.holds(session.session, session.until_s)
         return self.seal("session", session)
 
@@ -95,10 +95,10 @@ class Sessions:
         try:
             if self._ended.holds(found.session, found.until_s):
                 return None
-            key = read_keys(self._layout).named(found.name)
+            key = read_keys(self._layout, self._now_s).marked(found.name, found.key)
         except StateRefused:
             return None
-        if key is None or _mark(key) != found.key or Scope.VIEW not in key.scopes:
+        if key is None or Scope.VIEW not in key.scopes:
             return None
         return Person(key.name, key.scopes, found.session)
 
@@ -177,8 +177,3 @@ class Attempts:
     def _count(self, address: str) -> int:
         count, at = self._failed.get(address, (0, 0.0))
         return count if self._now_s() - at < FORGET_S else 0
-
-
-def _mark(key: Key) -> str:
-    """What tells a key from one that was made later under its name."""
-    return key.sha256[:32]

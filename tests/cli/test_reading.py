@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from contracts.errors import Unauthorized
 from contracts.records import CandidateProbability
 from contracts.settings import Settings
 from decisions.record import DECISION, stored_decision
@@ -113,11 +114,29 @@ def test_keys_are_made_listed_and_dropped(run: Run, layout: Layout) -> None:
     made = run("keys", "make", "game", "--scope", "decide").out.strip()
     assert read_keys(layout).check(f"Bearer {made}", Scope.DECIDE) == "game"
     assert "game" in run("keys", "list").out
-    assert json.loads(run("keys", "list", "--json").out)[1] == {"name": "game", "scopes": ["decide"]}
+    listed = next(key for key in json.loads(run("keys", "list", "--json").out) if key["name"] == "game")
+    assert (listed["scopes"], listed["ends"], listed["expires_at_s"]) == (["decide"], made[-4:], None)
     assert run("keys", "drop", "game").code == 0
     assert run("keys", "drop", "game").err == "Error: key `game` is not known.\n"
     owner = run("keys", "show").out.strip()
     assert read_keys(layout).check(f"Bearer {owner}", Scope.READ) == "owner"
+
+
+def test_what_is_done_about_keys_stands_in_the_ledger(run: Run, layout: Layout) -> None:
+    first = run("keys", "make", "label", "--scope", "label", "--expires", "90d", "--reason", "for the desk").out.strip()
+    second = run("keys", "rotate", "label", "--keep-for", "24h").out.strip()
+    for key in (first, second):
+        assert read_keys(layout).check(f"Bearer {key}", Scope.LABEL) == "label"
+    assert run("keys", "rotate", "label").code == 0
+    with pytest.raises(Unauthorized):
+        read_keys(layout).check(f"Bearer {second}", Scope.LABEL)
+    assert run("keys", "drop", "label").code == 0
+    assert run("keys", "rotate", "label").err == "Error: key `label` is not known.\n"
+    rows = json.loads(run("ledger", "--json", "--limit", "4").out)
+    assert [row["action"] for row in rows] == ["drop-key", "rotate-key", "rotate-key", "make-key"]
+    assert {row["use_case"] for row in rows} == {"*"} and all(row["details"] == {"key": "label"} for row in rows)
+    assert "may label, until" in rows[-1]["reason"] and "for the desk" in rows[-1]["reason"]
+    assert first not in json.dumps(rows) and second not in json.dumps(rows)
 
 
 def test_the_secret_of_webhooks_is_printed(run: Run, layout: Layout) -> None:

@@ -51,7 +51,7 @@ def test_secrets_are_the_owners_alone_and_stay_the_same(tmp_path: Path) -> None:
     settings, layout = settings_in(tmp_path), Layout(tmp_path)
     made = make_credentials(settings)
     before = {path.name: path.read_text() for path in layout.secrets.iterdir()}
-    assert {"api_key", "api_keys.json", "hook_secret", "ray_token"} <= set(before)
+    assert {"api_key", "api_keys.json", "hook_secret", "ray_token", "services_key"} <= set(before)
     assert layout.secrets.stat().st_mode & 0o777 == 0o700
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in layout.secrets.iterdir())
     assert make_credentials(settings) == made

@@ -1,11 +1,26 @@
 import base64
 import stat
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from contracts.errors import Forbidden, InvalidInput, StateRefused, Unauthorized
-from serving.keys import Scope, drop_key, hook_secret, hook_secrets, keys_path, list_keys, make_key, owner_key, read_keys
+from contracts.errors import Forbidden, InvalidInput, NotFound, StateRefused, Unauthorized
+from serving.keys import (
+    Scope,
+    drop_key,
+    hook_secret,
+    hook_secrets,
+    keys_path,
+    list_keys,
+    make_key,
+    owner_key,
+    read_keys,
+    rotate_key,
+    services_key,
+)
 from storage.layout import Layout
 
 
@@ -66,7 +81,7 @@ def test_a_key_from_before_events_and_outcomes_had_scopes_of_their_own_may_send_
         read_keys(layout).check(f"Bearer {key}", Scope.READ)
 
 
-@pytest.mark.parametrize("name", ["", " ada", "a\nb", "a" * 65, "\u202eada"])
+@pytest.mark.parametrize("name", ["", " ada", "ada ", "a\nb", "a" * 65, "\u202eada", "\u0430da", "../ada", "a/b", "-ada", "ada\n"])
 def test_a_name_that_could_not_stand_in_a_ledger_is_refused(layout: Layout, name: str) -> None:
     with pytest.raises(InvalidInput, match="name"):
         make_key(layout, name)
@@ -106,3 +121,62 @@ def test_a_damaged_file_of_keys_is_refused(layout: Layout) -> None:
     keys_path(layout).write_text("{")
     with pytest.raises(StateRefused, match=r"api_keys\.json"):
         read_keys(layout)
+
+
+def test_while_a_key_is_replaced_the_old_one_is_accepted_for_as_long_as_was_said(layout: Layout) -> None:
+    old = make_key(layout, "game", [Scope.DECIDE])
+    new = rotate_key(layout, "game", keep_for_s=3_600.0)
+    now_s = time.time()
+    assert [read_keys(layout).check(f"Bearer {key}", Scope.DECIDE) for key in (old, new)] == ["game", "game"]
+    later = read_keys(layout, lambda: now_s + 3_601.0)
+    assert later.check(f"Bearer {new}", Scope.DECIDE) == "game"
+    with pytest.raises(Unauthorized, match="expired"):
+        later.check(f"Bearer {old}", Scope.DECIDE)
+    assert [(key.scopes, key.ends) for key in list_keys(layout)] == [((Scope.DECIDE,), old[-4:]), ((Scope.DECIDE,), new[-4:])]
+    assert drop_key(layout, "game") and list_keys(layout) == []
+
+
+def test_a_key_that_is_replaced_at_once_is_void(layout: Layout) -> None:
+    old = make_key(layout, "game")
+    rotate_key(layout, "game")
+    with pytest.raises(Unauthorized, match="not known"):
+        read_keys(layout).check(f"Bearer {old}", Scope.DECIDE)
+    with pytest.raises(NotFound, match="nobody"):
+        rotate_key(layout, "nobody")
+
+
+def test_a_rotation_never_makes_an_old_key_last_longer(layout: Layout) -> None:
+    old = make_key(layout, "game", expires_in_s=60.0)
+    rotate_key(layout, "game", keep_for_s=3_600.0)
+    now_s = time.time()
+    with pytest.raises(Unauthorized, match="expired"):
+        read_keys(layout, lambda: now_s + 61.0).check(f"Bearer {old}", Scope.DECIDE)
+
+
+def test_a_key_expires(layout: Layout) -> None:
+    key, now_s = make_key(layout, "game", expires_in_s=60.0), time.time()
+    assert read_keys(layout, lambda: now_s + 59.0).check(f"Bearer {key}", Scope.DECIDE) == "game"
+    with pytest.raises(Unauthorized, match="expired"):
+        read_keys(layout, lambda: now_s + 61.0).check(f"Bearer {key}", Scope.DECIDE)
+
+
+@pytest.mark.parametrize(("made", "file"), [(owner_key, "api_key"), (services_key, "services_key")])
+def test_keys_that_stand_in_full_are_replaced_in_their_files(layout: Layout, made: Callable[[Layout], str], file: str) -> None:
+    old = made(layout)
+    new = rotate_key(layout, {"api_key": "owner", "services_key": "services"}[file])
+    assert new != old and made(layout) == new == (layout.secrets / file).read_text()
+    assert stat.S_IMODE((layout.secrets / file).stat().st_mode) == 0o600
+    assert read_keys(layout).check(f"Bearer {new}", Scope.OPERATE)
+
+
+def test_a_header_that_is_too_long_for_a_key_is_not_even_hashed(layout: Layout) -> None:
+    key = make_key(layout, "game")
+    with pytest.raises(Unauthorized, match="too long"):
+        read_keys(layout).check(f"Bearer {key}{' ' * 2_000}", Scope.DECIDE)
+
+
+def test_keys_made_at_the_same_time_are_all_kept(layout: Layout) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda number: make_key(layout, f"game-{number}"), range(24)))
+    known = read_keys(layout)
+    assert [known.check(f"Bearer {key}", Scope.DECIDE) for key in made] == [f"game-{number}" for number in range(24)]
