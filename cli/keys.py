@@ -34,6 +34,7 @@ def list_keys(context: click.Context, as_json: bool) -> int:
                     "ends": key.ends,
                     "made_at_s": key.made_at_s or None,
                     "expires_at_s": key.expires_at_s,
+                    "requests_per_s": key.requests_per_s or None,
                     "valid": key.valid(time.time()),
                 }
                 for key in known
@@ -55,9 +56,10 @@ def list_keys(context: click.Context, as_json: bool) -> int:
     help="What it may do; decide, ingest, label and read by default.",
 )
 @click.option("--expires", "expires_us", type=DURATION, help="After so long it is accepted no more, such as 90d; never by default.")
+@click.option("--requests-per-s", type=click.FloatRange(min=0.0), default=0.0, help="That it may ask for; else as many as any key.")
 @click.option("--reason", default="", help="Stands in the ledger.")
 @click.pass_context
-def make(context: click.Context, name: str, scopes: tuple[str, ...], expires_us: int | None, reason: str) -> int:
+def make(context: click.Context, name: str, scopes: tuple[str, ...], expires_us: int | None, requests_per_s: float, reason: str) -> int:
     """Make a key and print it: the only time it can be seen. Replicas accept it within a second.
 
     A person who uses the console needs `--scope view` to see, and `--scope operate` too, to approve, reject, promote and roll back. The
@@ -67,7 +69,7 @@ def make(context: click.Context, name: str, scopes: tuple[str, ...], expires_us:
     chosen = tuple(dict.fromkeys(Scope(scope) for scope in scopes)) or OF_PROGRAMS
     act = Act(actor(), clock_of(settings).now_us(), reason)
     with ledger_of(settings) as ledger:
-        click.echo(audit.make_key(ledger, layout_of(settings), act, name, chosen, _seconds(expires_us)))
+        click.echo(audit.make_key(ledger, layout_of(settings), act, name, chosen, _seconds(expires_us), requests_per_s))
     return 0
 
 

@@ -22,13 +22,19 @@ QUIET_S = 60.0
 
 
 def make_key(
-    ledger: Ledger, layout: Layout, act: Act, name: str, scopes: Sequence[Scope] = keys.OF_PROGRAMS, expires_in_s: float | None = None
+    ledger: Ledger,
+    layout: Layout,
+    act: Act,
+    name: str,
+    scopes: Sequence[Scope] = keys.OF_PROGRAMS,
+    expires_in_s: float | None = None,
+    requests_per_s: float = 0.0,
 ) -> str:
     """Make a key as `serving.keys.make_key`, with its row of the ledger: both or neither."""
     said = f"key `{name}`, which may {', '.join(scopes)}{_until(expires_in_s)}"
     with ledger.step(INSTALLATION) as step:
         step.append(_told(act, said, name), MAKE, None)
-        return keys.make_key(layout, name, scopes, expires_in_s)
+        return keys.make_key(layout, name, scopes, expires_in_s, requests_per_s)
 
 
 def rotate_key(ledger: Ledger, layout: Layout, act: Act, name: str, keep_for_s: float = 0.0, expires_in_s: float | None = None) -> str:

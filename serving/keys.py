@@ -59,6 +59,7 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         made_at_s, expires_at_s: real seconds since 1970; 0.0 where nobody noted when, None for one that does not expire.
         ends: its last four characters, by which people tell keys apart.
+        requests_per_s: of the API that it may ask for; 0.0 for as many as the settings let every key ask for.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     made_at_s: float = 0.0
     expires_at_s: float | None = None
     ends: str = ""
+    requests_per_s: float = 0.0
 
     @property
     def mark(self) -> str:
@@ -85,6 +87,7 @@ class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     made_at_s: float = 0.0
     expires_at_s: float | None = None
     ends: str = ""
+    requests_per_s: float = 0.0
 
 
 class Keys:
@@ -100,6 +103,7 @@ class Keys:
 
     def __init__(self, keys: Sequence[Key], now_s: Callable[[], float] = time.time) -> None:
         self._keys = {bytes.fromhex(key.sha256): key for key in keys}
+        self._rates = {key.name: key.requests_per_s for key in keys if key.requests_per_s}
         self._now_s = now_s
 
     def check(self, authorization: str | None, scope: Scope) -> str:
@@ -114,9 +118,14 @@ class Keys:
     def check_any(self, authorization: str | None, scopes: Sequence[Scope]) -> str:
         """The name of the key in an `Authorization` header that has at least one of these scopes; raises as `check`."""
         found = self._of(_sent_key(authorization))
-        if not any(scope in found.scopes for scope in scopes):
-            raise Forbidden(found.name, scopes[0])
-        return found.name
+        for scope in scopes:
+            if scope in found.scopes:
+                return found.name
+        raise Forbidden(found.name, scopes[0])
+
+    def rate(self, name: str) -> float:
+        """How many requests a second a key may ask for; 0.0 where nothing of its own is said."""
+        return self._rates.get(name, 0.0)
 
     def holder(self, key: str) -> Key:
         """The key that is this one.
@@ -134,20 +143,23 @@ class Keys:
     def _of(self, sent: bytes) -> Key:
         digest = sha256(sent).digest()
         found = self._keys.get(digest)
-        if found is None or not hmac.compare_digest(bytes.fromhex(found.sha256), digest):
+        if found is None or not hmac.compare_digest(found.sha256, digest.hex()):
             raise Unauthorized("The key is not known")
-        if not found.valid(self._now_s()):
+        if found.expires_at_s is not None and not found.valid(self._now_s()):
             raise Unauthorized("The key has expired")
         return found
 
 
-def make_key(layout: Layout, name: str, scopes: Sequence[Scope] = OF_PROGRAMS, expires_in_s: float | None = None) -> str:
+def make_key(
+    layout: Layout, name: str, scopes: Sequence[Scope] = OF_PROGRAMS, expires_in_s: float | None = None, requests_per_s: float = 0.0
+) -> str:
     """Make a key, keep its digest, and return it: this is the only time it can be seen.
 
     Args:
         name: of whom or what it is for. Of a key that may use the console it is the person's, and stands in the ledger.
         scopes: what it may do.
         expires_in_s: after so many real seconds it is accepted no more; None: never.
+        requests_per_s: that it may ask for; 0.0 for as many as any key.
 
     Raises:
         InvalidInput: there is a key of that name, or it is none that could stand in a ledger.
@@ -159,7 +171,7 @@ def make_key(layout: Layout, name: str, scopes: Sequence[Scope] = OF_PROGRAMS, e
         known = _read(layout)
         if any(key.name == name for key in known):
             raise InvalidInput("name", f"is {name!r}, which a key has", "a name of its own")
-        made, key = _made(name, scopes, expires_in_s)
+        made, key = _made(name, scopes, expires_in_s, requests_per_s)
         _write(layout, [*known, key])
     return made
 
@@ -177,7 +189,7 @@ def rotate_key(layout: Layout, name: str, keep_for_s: float = 0.0, expires_in_s:
         old = [key for key in known if key.name == name]
         if not old:
             raise NotFound("key", name)
-        made, key = _made(name, old[-1].scopes, expires_in_s)
+        made, key = _made(name, old[-1].scopes, expires_in_s, old[-1].requests_per_s)
         until_s = now_s + max(0.0, keep_for_s)
         ending = [msgspec.structs.replace(one, expires_at_s=min(until_s, one.expires_at_s or until_s)) for one in old]
         kept = [one for one in ending if one.valid(now_s)]
@@ -268,10 +280,10 @@ def _in_full(layout: Layout, name: str) -> str:
     return path.read_text().strip()
 
 
-def _made(name: str, scopes: Sequence[Scope], expires_in_s: float | None) -> tuple[str, Key]:
+def _made(name: str, scopes: Sequence[Scope], expires_in_s: float | None, requests_per_s: float) -> tuple[str, Key]:
     made, now_s = f"olk_{secrets.token_urlsafe(32)}", time.time()
     until_s = None if expires_in_s is None else now_s + expires_in_s
-    return made, Key(name, digest_of_bytes(made.encode()), tuple(scopes), now_s, until_s, made[-4:])
+    return made, Key(name, digest_of_bytes(made.encode()), tuple(scopes), now_s, until_s, made[-4:], requests_per_s)
 
 
 def _sent_key(authorization: str | None) -> bytes:
@@ -294,7 +306,7 @@ def _read(layout: Layout) -> list[Key]:
         return []
     try:
         kept = msgspec.json.decode(path.read_bytes(), type=list[_Kept])
-        found = [Key(one.name, one.sha256, _scopes(one), one.made_at_s, one.expires_at_s, one.ends) for one in kept]
+        found = [msgspec.convert(msgspec.structs.asdict(one) | {"scopes": _scopes(one)}, Key) for one in kept]
     except (msgspec.DecodeError, ValueError) as error:
         raise StateRefused(str(layout.root), f"api_keys.json is not readable ({error})", "Delete it and make new keys.") from error
     # why: an owner's key may be older than a scope

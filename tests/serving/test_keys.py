@@ -153,6 +153,13 @@ def test_a_rotation_never_makes_an_old_key_last_longer(layout: Layout) -> None:
         read_keys(layout, lambda: now_s + 61.0).check(f"Bearer {old}", Scope.DECIDE)
 
 
+def test_a_key_may_have_a_rate_of_its_own_which_its_successor_keeps(layout: Layout) -> None:
+    make_key(layout, "game", requests_per_s=250.0)
+    make_key(layout, "other")
+    rotate_key(layout, "game")
+    assert (read_keys(layout).rate("game"), read_keys(layout).rate("other")) == (250.0, 0.0)
+
+
 def test_a_key_expires(layout: Layout) -> None:
     key, now_s = make_key(layout, "game", expires_in_s=60.0), time.time()
     assert read_keys(layout, lambda: now_s + 59.0).check(f"Bearer {key}", Scope.DECIDE) == "game"
