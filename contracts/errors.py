@@ -112,11 +112,10 @@ class Overloaded(OfferloopError):
 
 
 class DeadlinePassed(OfferloopError):
-    """An answer would come, or came, too late to be worth anything; the caller may try again."""
+    """A request waited for so long that its answer is worth nothing any more; nothing was done, and the caller may try again."""
 
-    def __init__(self, waited_s: float, most_s: float, *, begun: bool) -> None:
-        done = "It may have been done all the same: ask again with the same id." if begun else "Nothing was done; try again."
-        super().__init__(f"the request waited {waited_s:.1f} s, and {most_s:g} s is the most. {done}")
+    def __init__(self, waited_s: float, most_s: float) -> None:
+        super().__init__(f"the request waited {waited_s:.1f} s, and {most_s:g} s is the most. Nothing was done; try again.")
 
 
 class TooMany(OfferloopError):

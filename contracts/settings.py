@@ -24,13 +24,25 @@ class Ports(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Serving(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The decision service."""
+    """The decision service.
+
+    Attributes:
+        max_ongoing_requests: that a replica works on at once; the edge lets others wait.
+        max_queued_requests: of one key that may wait at the edge or be under way; further ones are refused (429).
+        queue_timeout_s: for how long a request may wait until a replica takes it; then it is refused (503), and nothing was done.
+        requests_per_key_s: how often one key may ask a second; 0 for no limit.
+        max_connections: open connections at the edge; further ones wait outside.
+        request_timeout_s: within which a request must have arrived whole.
+    """
 
     min_replicas: int = 1
     max_replicas: int = 2
     cpus_per_replica: float = 0.25
     max_ongoing_requests: int = 64
     max_queued_requests: int = 512
+    queue_timeout_s: float = 2.0
+    requests_per_key_s: float = 0.0
+    max_connections: int = 4096
     request_timeout_s: float = 10.0
     max_body_bytes: int = 1_048_576
     max_batch: int = 1_000

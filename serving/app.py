@@ -5,6 +5,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import Future
+from dataclasses import replace
 from time import perf_counter
 from typing import Any, TypeAlias, TypeVar
 
@@ -14,6 +15,7 @@ from contracts.errors import InvalidInput, NotReady, TooLarge
 from contracts.metrics import REQUEST_SECONDS, REQUESTS, ROUTES
 from contracts.records import Decision
 from serving import openapi
+from serving.admission import STARTED, Admission
 from serving.arrivals import Arrivals
 from serving.hooks import MOST_BYTES, Hooks
 from serving.intake import read_events, read_outcomes, receipt
@@ -61,6 +63,10 @@ class App:
         self._on_shutdown = on_shutdown
         self._settings = service.settings.serving
         self._arrivals: Arrivals | None = None
+        # why: twice what the edge sends at once, since two of its processes are at work for a moment when it is configured anew
+        self.admission = Admission(
+            2 * self._settings.max_ongoing_requests, self._settings.queue_timeout_s, self._settings.requests_per_key_s
+        )
         self._handlers: dict[str, Handler] = {
             "decisions": self._decide,
             "decisions_batch": self._decide_many,
@@ -106,16 +112,24 @@ class App:
         await self._send(send, answer, request_id)
 
     async def _answer(self, route: Route, values: Mapping[str, str], headers: Headers, receive: Receive) -> Answer:
+        key = ""
         if route.scope is not None and self._settings.require_key:
             sent = headers.get(b"authorization")
-            self._service.keys.check(None if sent is None else sent.decode("latin-1"), route.scope)
+            key = self._service.keys.check(None if sent is None else sent.decode("latin-1"), route.scope)
         body = b""
         if route.method == "POST":
             kind = headers.get(b"content-type", b"application/json").lower()
             if not kind.startswith(b"application/json"):
                 raise Refusal("media-type", "The body must be sent as application/json.")
             body = await self._body(headers, receive, MOST_BYTES if route.signed else self._settings.max_body_bytes)
-        return await self._handlers[route.name](values, headers, body)
+        if route.scope is None:
+            return await self._handlers[route.name](values, headers, body)
+        quota = self.admission.enter(key, headers.get(STARTED))
+        try:
+            answer = await self._handlers[route.name](values, headers, body)
+        finally:
+            self.admission.leave(key)
+        return replace(answer, headers=(*answer.headers, *quota)) if quota else answer
 
     async def _body(self, headers: Headers, receive: Receive, most: int) -> bytes:
         length = headers.get(b"content-length", b"0")
@@ -197,12 +211,9 @@ class App:
         return self._arrivals.wait(future)
 
     async def _send(self, send: Send, answer: Answer, request_id: str) -> None:
-        headers = [
-            (b"content-type", answer.content_type),
-            (b"content-length", b"%d" % len(answer.body)),
-            *_SECURITY,
-            *answer.headers,
-        ]
+        length = (b"content-length", b"%d" % len(answer.body))
+        headers = [*_JSON, length] if answer.content_type == _JSON_TYPE else [(b"content-type", answer.content_type), *_SECURITY, length]
+        headers += answer.headers
         if self._echo:
             headers.append((b"x-request-id", request_id.encode()))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
@@ -247,3 +258,5 @@ _SECURITY = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
 )
+_JSON_TYPE = b"application/json"
+_JSON = ((b"content-type", _JSON_TYPE), *_SECURITY)

@@ -8,6 +8,7 @@ import pytest
 
 from contracts.metrics import REQUEST_SECONDS, REQUESTS
 from contracts.records import Decision
+from serving.admission import Admission
 from serving.app import App
 from serving.keys import Scope, make_key
 from serving.messages import DecisionAnswer, DecisionsAnswer, Problem, Receipt, Status
@@ -162,6 +163,29 @@ def test_a_fault_of_ours_is_told_without_its_trace(app: App, client: httpx.Async
     response = run(client.post("/v1/shop/decisions", json=ASK))
     assert problem(response).status == 500
     assert "KeyError" not in response.text
+
+
+def test_what_is_not_let_in_says_why_and_when_to_come_again(client: httpx.AsyncClient, app: App) -> None:
+    app.admission = Admission(1, 2.0)
+    app.admission.enter("somebody")
+    response = run(client.post("/v1/shop/decisions", json=ASK))
+    assert (problem(response).type, response.headers["retry-after"]) == ("urn:offerloop:problem:overloaded", "1")
+    app.admission.leave("somebody")
+    late = run(client.post("/v1/shop/decisions", json=ASK, headers={"x-request-start": "5"}))
+    assert (problem(late).type, late.headers["retry-after"]) == ("urn:offerloop:problem:deadline", "1")
+    assert run(client.post("/v1/shop/decisions", json=ASK)).status_code == 200
+    assert run(client.post("/v1/shop/decisions", content=b"{")).status_code == 422
+    assert app.admission.under_way == 0
+
+
+def test_a_quota_is_said_with_every_answer_and_refused_with_429(client: httpx.AsyncClient, app: App) -> None:
+    app.admission = Admission(8, 2.0, per_key_s=1)
+    answered = run(client.post("/v1/shop/decisions", json=ASK))
+    assert (answered.status_code, answered.headers["ratelimit"]) == (200, '"rate";r=0;t=1')
+    refused = run(client.get("/v1/status"))
+    assert (problem(refused).type, refused.headers["retry-after"]) == ("urn:offerloop:problem:too-many", "1")
+    assert refused.headers["ratelimit-policy"] == '"rate";q=1;w=1'
+    assert run(client.get("/healthz")).status_code == 200
 
 
 Message = MutableMapping[str, Any]
