@@ -82,6 +82,15 @@ class StoreUnavailable(OfferloopError):
         super().__init__(f"{store} cannot take a record now ({cause}). Nothing was kept; try again.")
 
 
+class Unconfirmed(StoreUnavailable):
+    """It is not known whether a record became durable; the same id will tell."""
+
+    def __init__(self, store: str, waited_s: float) -> None:
+        OfferloopError.__init__(
+            self, f"{store} has not confirmed a record for {waited_s:.0f} s. It may have been kept: send it again with the same id."
+        )
+
+
 class RequestFailed(OfferloopError):
     """The API answered with a problem that asking again does not mend, or did not answer for as long as was waited.
 

@@ -81,7 +81,7 @@ class Shadow:
                 record_shadow(write, score)
 
         if scores:
-            self._journal.write(keep)
+            self._journal.submit(keep).result()
             for score in scores:
                 self._metrics.add(SHADOW_SCORED, score.use_case, score.release_id)
 

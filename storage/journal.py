@@ -8,6 +8,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeAlias, TypeVar
@@ -16,6 +17,7 @@ import lmdb
 
 from contracts.errors import InvalidInput, StateRefused, StoreUnavailable
 from contracts.events import INT64_MAX
+from storage.watch import JournalWatch, fill
 
 T = TypeVar("T")
 
@@ -50,6 +52,8 @@ class Read:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._transaction.abort()
+        if isinstance(error, lmdb.Error):
+            raise StoreUnavailable("the journal", f"{type(error).__name__}: {error}") from error
 
     def get_id(self, kind: str, use_case: str, identifier: str) -> bytes | None:
         """What is kept under an id that was accepted, or None."""
@@ -60,7 +64,10 @@ class Read:
         """The online state of an entity, or None."""
         key = _state_key(use_case, entity_id)
         head = self._transaction.get(key, db=self._tables["heads"])
-        return None if head is None else head + self._transaction.get(key, b"", db=self._tables["tails"])
+        if head is None:
+            # why: one half alone is no state of an unknown entity but a damaged one, as its reader will find
+            return None if self._transaction.get(key, db=self._tables["tails"]) is None else b""
+        return head + self._transaction.get(key, b"", db=self._tables["tails"])
 
     def get_states(self, use_case: str, entity_ids: Sequence[str]) -> list[bytes | None]:
         """The online states of entities, each or None, all as of one moment."""
@@ -201,16 +208,29 @@ class Journal:
     """
 
     def __init__(self, path: Path, map_size: int) -> None:
-        path.mkdir(parents=True, exist_ok=True)
-        try:
-            self._environment = lmdb.open(str(path), map_size=map_size, max_dbs=len(_TABLES), max_readers=512)
-            self._tables = {name: self._environment.open_db(name.encode()) for name in _TABLES}
-        except lmdb.Error as error:
-            raise StoreUnavailable(f"the journal {path}", str(error)) from error
-        self._heads = self._tables["heads"]
         self._path = path
         self._waiting: queue.SimpleQueue[tuple[Callable[[Write], Any], Future[Any]] | None] = queue.SimpleQueue()
         self._closed = False
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            fill(path / "lock.mdb")
+            self._environment = lmdb.open(str(path), map_size=map_size, max_dbs=len(_TABLES), max_readers=512)
+            self._watch = JournalWatch(path, self._environment, map_size, self._take_waiting)
+        except (lmdb.Error, OSError) as error:
+            raise StoreUnavailable(f"the journal {path}", str(error)) from error
+        try:
+            # why: it writes, and may have to wait for one who was stopped
+            self._watch.waits([Future()])
+            with self._environment.begin(write=True) as transaction, suppress(StoreUnavailable):
+                self._tables = {name: self._environment.open_db(name.encode(), txn=transaction) for name in _TABLES}
+                self._watch.begins()
+        except lmdb.Error as error:
+            self._watch.stop()
+            self._environment.close()
+            raise StoreUnavailable(f"the journal {path}", str(error)) from error
+        self._watch.ends()
+        self._watch.tables = tuple(self._tables.values())
+        self._heads = self._tables["heads"]
         self._thread = threading.Thread(target=self._commit_groups, name="journal-writer", daemon=True)
         self._thread.start()
         try:
@@ -223,18 +243,22 @@ class Journal:
         """Queue work for the next group. The future resolves once the group is on disk.
 
         What `work` raises undoes its own writes alone and is raised by its future. It may be called twice: when another work of its group
-        fails after it has written, the whole group is done again, each work apart.
+        fails after it has written, the whole group is done again, each work apart. It is refused while the journal or the disk is nearly
+        full, or while who writes does not come to an end; see `storage.watch`.
         """
-        future: Future[T] = Future()
-        if self._closed:
-            future.set_exception(StoreUnavailable("the journal", "it is closed"))
-        else:
-            self._waiting.put((work, future))
-        return future
+        if self._watch.refusal is not None:
+            future: Future[T] = Future()
+            future.set_exception(StoreUnavailable("the journal", self._watch.refusal))
+            return future
+        return self._queue(work)
 
     def write(self, work: Callable[[Write], T]) -> T:
-        """Do work and wait until it is on disk."""
-        return self.submit(work).result()
+        """Do work and wait until it is on disk. It may use what is kept for upkeep when the journal is nearly full."""
+        return self._queue(work).result()
+
+    def refusal(self) -> str | None:
+        """Why nothing is taken in now; None while all is well."""
+        return self._watch.refusal
 
     def read(self) -> Read:
         """A snapshot to read from, as of now, for a `with` block."""
@@ -268,7 +292,27 @@ class Journal:
             self._closed = True
             self._waiting.put(None)
             self._thread.join()
+            self._watch.stop()
             self._environment.close()
+
+    def _queue(self, work: Callable[[Write], T]) -> "Future[T]":
+        future: Future[T] = Future()
+        if self._closed:
+            future.set_exception(StoreUnavailable("the journal", "it is closed"))
+        else:
+            self._waiting.put((work, future))
+        return future
+
+    def _take_waiting(self) -> "list[Future[Any]]":
+        taken: list[Future[Any]] = []
+        last = False
+        while not self._waiting.empty():
+            entry = self._waiting.get()
+            last = last or entry is None
+            taken += [] if entry is None else [entry[1]]
+        if last:
+            self._waiting.put(None)
+        return taken
 
     def _check_format(self, write: Write) -> None:
         found = write.get_meta("format")
@@ -293,13 +337,18 @@ class Journal:
                 self._commit(works)
 
     def _commit(self, works: "list[_Work]") -> None:
+        self._watch.waits([future for _, future in works])
+        outcomes: list[_Outcome]
         try:
             outcomes = self._together(works) or self._apart(works)
+        except StoreUnavailable as error:
+            outcomes = [(None, error)] * len(works)
         except (lmdb.Error, OSError) as error:
-            for _, future in works:
-                future.set_exception(StoreUnavailable("the journal", f"{type(error).__name__}: {error}"))
-            return
+            outcomes = [(None, StoreUnavailable("the journal", f"{type(error).__name__}: {error}"))] * len(works)
+        told = self._watch.ends()
         for (_, future), (value, failure) in zip(works, outcomes, strict=True):
+            if told and future.done():
+                continue
             if failure is None:
                 future.set_result(value)
             else:
@@ -309,6 +358,7 @@ class Journal:
         """Do all works in one transaction and commit it; None, and nothing done, if one failed after it had written something."""
         outcomes: list[_Outcome] = []
         with self._environment.begin(write=True) as transaction:
+            self._watch.begins()
             write = Write(transaction, self._tables)
             for work, _ in works:
                 before = write.changes
@@ -327,6 +377,7 @@ class Journal:
     def _apart(self, works: "list[_Work]") -> "list[_Outcome]":
         """Do each work in a transaction within the group's, so that one that fails undoes its own writes alone."""
         with self._environment.begin(write=True) as transaction:
+            self._watch.begins()
             return [self._run(transaction, work) for work, _ in works]
 
     def _run(self, parent: lmdb.Transaction, work: Callable[[Write], T]) -> tuple[T | None, BaseException | None]:
