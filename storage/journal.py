@@ -63,11 +63,12 @@ class Read:
     def get_state(self, use_case: str, entity_id: str) -> bytes | None:
         """The online state of an entity, or None."""
         key = _state_key(use_case, entity_id)
-        head = self._transaction.get(key, db=self._tables["heads"])
+        head: bytes | None = self._transaction.get(key, db=self._tables["heads"])
+        tail: bytes | None = self._transaction.get(key, db=self._tables["tails"])
         if head is None:
             # why: one half alone is no state of an unknown entity but a damaged one, as its reader will find
-            return None if self._transaction.get(key, db=self._tables["tails"]) is None else b""
-        return head + self._transaction.get(key, b"", db=self._tables["tails"])
+            return None if tail is None else b""
+        return head + (tail or b"")
 
     def get_states(self, use_case: str, entity_ids: Sequence[str]) -> list[bytes | None]:
         """The online states of entities, each or None, all as of one moment."""

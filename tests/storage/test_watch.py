@@ -10,7 +10,7 @@ import pytest
 
 from contracts.errors import StoreUnavailable, Unconfirmed
 from storage import watch
-from storage.journal import Journal
+from storage.journal import Journal, Write
 from storage.watch import reserve
 from tests.installation import wait_until
 
@@ -100,8 +100,13 @@ def test_who_opens_a_journal_beside_a_stopped_writer_gets_it(
 
 def test_a_commit_that_takes_too_long_is_said_to_be_unconfirmed(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "UNSYNCED_S", 0.2)
+
+    def slow(write: Write) -> None:
+        write.append("events", b"slow")
+        wait_until(lambda: journal.refusal() is not None, 60.0)
+
     with pytest.raises(Unconfirmed, match="may have been kept"):
-        journal.submit(lambda write: (write.append("events", b"slow"), wait_until(lambda: journal.refusal() is not None, 60.0))).result()
+        journal.submit(slow).result()
     append_when_it_may(journal)
     with journal.read() as read:
         assert [record for _, _, record in read.records()] == [b"slow", b"x"]
