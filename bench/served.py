@@ -70,6 +70,19 @@ class Served:
         }
         return sorted(port for port in listening if REPLICA_PORTS[0] <= port < REPLICA_PORTS[1] and self._decides(port))
 
+    def serving_processes(self) -> list[psutil.Process]:
+        """The processes that answer decisions: replicas, and HAProxy in front of them."""
+        ports = set(self.replicas())
+        found = []
+        for process in members(instance_of(self.desk.layout.root)):
+            try:
+                listens = {one.laddr.port for one in process.net_connections("tcp") if one.status == psutil.CONN_LISTEN}
+                if ports & listens or process.name() == "haproxy":
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
     def status(self, port: int, use_case: str) -> dict[str, Any]:
         """What a replica says of a use case."""
         answer = httpx.get(f"http://127.0.0.1:{port}/v1/status", headers=self._headers, timeout=5.0, trust_env=False)

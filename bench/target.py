@@ -15,6 +15,7 @@ MEASURED: Mapping[str, str] = {
     "P4": "bench.growth",
     "P5": "bench.online",
     "P6": "bench.freshness",
+    "P7": "bench.serving",
     "P12": "bench.swap",
     "P13": "bench.off_policy",
     "P14": "bench.start",

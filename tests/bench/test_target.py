@@ -34,8 +34,8 @@ def test_the_table_names_the_bound_and_what_missed_it() -> None:
 
 
 def test_rows_that_nothing_measures_say_so(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(RowNotMeasured, match="P7 is not measured yet"):
-        find("P7")
+    with pytest.raises(RowNotMeasured, match="P10 is not measured yet"):
+        find("P10")
     assert main(["Z9"]) == 2
     assert "Z9 is no row of the targets" in capsys.readouterr().err
     assert main([]) == 2
