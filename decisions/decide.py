@@ -22,6 +22,18 @@ from decisions.scorer import Scorer, build_scorer
 
 NOTHING_SHOWN: Shown = MappingProxyType({})
 
+MODEL_FAILED = "model:failed"
+"""Said by a decision at which the release's model or policy failed: everyone gets the baseline, as control does."""
+
+MODEL_GONE = "model:gone"
+"""Said by a decision that was made while no release could be read: everyone gets the baseline of the use case as its code defines it."""
+
+LOG_UNAVAILABLE = "log:unavailable"
+"""Said by an answer that is not in the log, as its use case declares; nothing is learned from it, and no outcome can name it."""
+
+BY_RULES = frozenset({MODEL_FAILED, MODEL_GONE, LOG_UNAVAILABLE})
+"""What a decision that was made without a model says of itself."""
+
 
 class DecisionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A question: what to show this entity now."""
@@ -168,6 +180,51 @@ def decide(
         probabilities = baseline_probabilities(eligible.ids, runtime.baseline)
     else:
         probabilities = runtime.policy.probabilities(scores, eligible.positions).tolist()
+    return _decision(request, row, runtime, assignment, eligible.ids, probabilities, scores.tolist(), draw, now_us, simulated, degraded)
+
+
+def decide_by_rules(
+    request: DecisionRequest,
+    row: Row,
+    runtime: ReleaseRuntime,
+    assignment: Assignment,
+    *,
+    draw: float,
+    now_us: int,
+    shown: Shown = NOTHING_SHOWN,
+    withheld: Sequence[str] = (),
+    simulated: bool = False,
+    degraded: tuple[str, ...],
+) -> Decision:
+    """The decision without model and policy: the baseline where it is eligible, else the fallback, with probability 1, whatever the arm.
+
+    All scores are 0. Where the rules themselves fail, only `no action` is eligible.
+
+    Args:
+        request, row, runtime, assignment, draw, now_us, shown, withheld, simulated: as `decide`.
+        degraded: says why, by one of `BY_RULES`.
+    """
+    try:
+        ids = runtime.eligibility.eligible(row.values.tolist(), shown, now_us, withheld).ids
+    except Exception:  # noqa: BLE001  why: this is what is answered when something has failed already
+        ids = (NO_ACTION,)
+    probabilities = baseline_probabilities(ids, runtime.baseline)
+    return _decision(request, row, runtime, assignment, ids, probabilities, [0.0] * len(ids), draw, now_us, simulated, degraded)
+
+
+def _decision(
+    request: DecisionRequest,
+    row: Row,
+    runtime: ReleaseRuntime,
+    assignment: Assignment,
+    ids: tuple[str, ...],
+    probabilities: list[float],
+    scores: list[float],
+    draw: float,
+    now_us: int,
+    simulated: bool,
+    degraded: tuple[str, ...],
+) -> Decision:
     place = choose(probabilities, draw)
     return Decision(
         decision_id=request.decision_id,
@@ -180,11 +237,11 @@ def decide(
         catalogue=runtime.catalogue.digest,
         arm=assignment.arm,
         arm_probability=assignment.arm_probability,
-        action=eligible.ids[place],
+        action=ids[place],
         propensity=probabilities[place],
         draw=draw,
-        candidates=tuple(map(CandidateProbability, eligible.ids, probabilities, scores.tolist())),
-        features=tuple(values),
+        candidates=tuple(map(CandidateProbability, ids, probabilities, scores)),
+        features=tuple(row.values.tolist()),
         ages_us=tuple(row.ages_us.tolist()),
         missing=row.missing,
         degraded=(*degraded, *(f"stale:{name}" for name in row.stale)) if row.stale else degraded,

@@ -8,7 +8,7 @@ import numpy as np
 
 from contracts.records import CandidateProbability, Decision
 from contracts.traffic import CONTROL
-from decisions.decide import NOTHING_SHOWN, ReleaseRuntime, baseline_probabilities
+from decisions.decide import BY_RULES, NOTHING_SHOWN, ReleaseRuntime, baseline_probabilities
 from decisions.eligibility import Shown
 from decisions.policies import choose
 
@@ -48,8 +48,9 @@ def recompute(decision: Decision, runtime: ReleaseRuntime) -> Explanation:
         return Explanation((), "", 0.0, misfits)
     ids = tuple(candidate.candidate_id for candidate in decision.candidates)
     positions = np.array([runtime.catalogue.index[name] for name in ids], dtype=np.int64)
-    scores = runtime.scorer.scores(np.array(decision.features, dtype=np.float64), positions)
-    if decision.arm == CONTROL:
+    by_rules = not BY_RULES.isdisjoint(decision.degraded)
+    scores = np.zeros(len(ids)) if by_rules else runtime.scorer.scores(np.array(decision.features, dtype=np.float64), positions)
+    if by_rules or decision.arm == CONTROL:
         probabilities = baseline_probabilities(ids, runtime.baseline)
     else:
         probabilities = runtime.policy.probabilities(scores, positions).tolist()

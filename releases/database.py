@@ -45,11 +45,24 @@ class Database:
     Raises:
         StateRefused: the file is no database, or of another format.
         StoreUnavailable: the file stayed locked, or the disk is full or gone.
+
+    Args:
+        path: of the file.
+        later: where it is unavailable now, open it at its first use that finds it available.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, later: bool = False) -> None:
         self.path = path
         self._lock = threading.RLock()
+        self._opened = False
+        try:
+            self._connect()
+        except StoreUnavailable:
+            if not later:
+                raise
+
+    def _connect(self) -> None:
+        path = self.path
         try:
             self._connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         except sqlite3.OperationalError as error:
@@ -65,6 +78,7 @@ class Database:
         except StateRefused:
             self._connection.close()
             raise
+        self._opened = True
 
     def _open(self) -> None:
         self._keep_a_log()
@@ -112,6 +126,8 @@ class Database:
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
         with self._lock:
+            if not self._opened:
+                self._connect()
             try:
                 self._connection.execute(begin)
                 try:
@@ -126,7 +142,8 @@ class Database:
     def close(self) -> None:
         """Close the connection; the object is of no use afterwards."""
         with self._lock:
-            self._connection.close()
+            if self._opened:
+                self._connection.close()
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -53,10 +53,14 @@ class Inbox:
     Raises:
         StateRefused: the file is of another format.
         StoreUnavailable: the file is locked for too long, or the disk is full.
+
+    Args:
+        path: of the file.
+        later: see `releases.ledger.Ledger`.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._database = Database(path)
+    def __init__(self, path: Path, *, later: bool = False) -> None:
+        self._database = Database(path, later=later)
 
     def trigger(self, name: str, source: str, dedupe_key: str, payload: Mapping[str, Any], at: int, cooldown_us: int = 0) -> InboxRow:
         """Ask for a flow to run. Durable when it returns.

@@ -162,10 +162,14 @@ class Ledger:
     Raises:
         StateRefused: the file is of another format.
         StoreUnavailable: the file is locked for too long, or the disk is full.
+
+    Args:
+        path: of the file.
+        later: where it cannot be opened now, try again at each use, as for those who can do without it for a while.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._database = Database(path)
+    def __init__(self, path: Path, *, later: bool = False) -> None:
+        self._database = Database(path, later=later)
 
     @contextmanager
     def step(self, use_case: str) -> Iterator[Step]:

@@ -26,7 +26,7 @@ class Hooks:
         self._layout = layout
         self._clock = clock
         self._names = names
-        self._inbox = Inbox(layout.ledger)
+        self._inbox = Inbox(layout.ledger, later=True)
 
     def take(self, name: str, headers: Mapping[str, str], body: bytes) -> HookAnswer:
         """Check a webhook and put it into the inbox; durable when it returns.

@@ -12,7 +12,7 @@ import msgspec
 from contracts.clock import Clock
 from contracts.errors import BundleRefused, DefinitionError, InvalidInput, NeedsOtherCode, NotFound, StoreUnavailable
 from contracts.metrics import RELEASES_REFUSED, REPLICA_PLAN_VERSION
-from contracts.traffic import TrafficPlan
+from contracts.traffic import CHAMPION, Arm, TrafficPlan
 from decisions.decide import ReleaseRuntime, build_runtime
 from decisions.golden import differences
 from decisions.policies import PolicySpec
@@ -22,6 +22,7 @@ from features.online import OnlineFeatures, retention
 from releases.bundle import Bundle, read_bundle
 from releases.ledger import Act, Ledger
 from serving.catching_up import WAITING, CatchingUp
+from serving.known_plans import KnownPlan, KnownPlans
 from serving.metrics import Metrics
 from storage.layout import Layout
 from use_cases.definition import UseCase
@@ -29,6 +30,9 @@ from use_cases.definition import UseCase
 POLL_S = 0.2
 RETRY_S = 30.0
 """After which a refused bundle is tried again, in case someone has mended it."""
+
+RULES = "rules"
+"""The name under which decisions are logged that no release made."""
 
 MOST_READY = 4
 """Feature sets whose rows are kept ready: of the releases that serve, then of those that did."""
@@ -41,9 +45,9 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Release:
-    """A release ready to decide, with the features it reads, and the bundle it was made from."""
+    """A release ready to decide, with the features it reads, and the bundle it was made from; none for the rules that stand in for one."""
 
-    bundle: Bundle
+    bundle: Bundle | None
     runtime: ReleaseRuntime
     feature_set: FeatureSet
 
@@ -143,6 +147,8 @@ class Watcher:
         self._live: dict[str, Live] = {}
         self._loaded: dict[str, Release] = {}
         self._refused: dict[str, tuple[str, float]] = {}
+        self._known_plans = KnownPlans(layout)
+        self._known_digests: Mapping[str, str] = {}
         self._waits: dict[str, frozenset[str]] = {}
         self._kept: dict[str, Mapping[str, int]] = {}
         self._ready: dict[str, tuple[FeatureSet, ...]] = dict.fromkeys(use_cases, ())
@@ -194,16 +200,28 @@ class Watcher:
                 _LOG.exception("looking at the traffic plans failed; what is live serves on")
 
     def _follow(self, use_case: UseCase) -> None:
-        plan = self._ledger.plan(use_case.name)
         live = self._live.get(use_case.name)
+        try:
+            plan = self._ledger.plan(use_case.name)
+        except StoreUnavailable:
+            known = None if live is not None else self._known_plans.read(use_case.name)
+            if known is None:
+                raise
+            _LOG.warning("the ledger cannot be read now: the newest plan of %s that is known here serves", use_case.name)
+            plan, self._known_digests = known.plan, {**self._known_digests, **known.digests}
         if plan is None or (live is not None and live.asked.version == plan.version and not self._worth_another_try(use_case, live)):
             return
         made = self._make(use_case, plan, live)
         if made is None and live is None:
             made = self._make_earlier(use_case, plan, self._waits[use_case.name])
+        if made is None and live is None and not self._waits[use_case.name]:
+            refused = {name: self._refused[name][0] for name in plan.releases if name in self._refused}
+            made = replace(rules_of(use_case, plan), refused=refused)
+            _LOG.error("no release of %s can be read: its baseline answers everyone until one can", use_case.name)
         if made is not None:
             self._live = {**self._live, use_case.name: made}
             self._forget(use_case.name, made)
+            self._note(use_case.name, made)
             self._metrics.set(REPLICA_PLAN_VERSION, use_case.name, value=made.plan.version)
             _LOG.info("plan %d of %s serves (%d was asked for)", made.plan.version, use_case.name, plan.version)
 
@@ -245,7 +263,11 @@ class Watcher:
         return frozenset(waiting)
 
     def _make_earlier(self, use_case: UseCase, plan: TrafficPlan, waiting: frozenset[str]) -> Live | None:
-        for row in self._ledger.rows(use_case.name, limit=1_000):
+        try:
+            rows = self._ledger.rows(use_case.name, limit=1_000)
+        except StoreUnavailable:
+            return None
+        for row in rows:
             if row.plan is not None and row.plan.version < plan.version and (made := self._make(use_case, row.plan, None)) is not None:
                 refused = {name: self._refused[name][0] for name in plan.releases if name in self._refused}
                 return replace(made, asked=plan, refused=refused | dict.fromkeys(waiting, WAITING), waiting=waiting)
@@ -270,12 +292,16 @@ class Watcher:
     def _digest(self, release_id: str) -> str:
         try:
             return self._ledger.release(release_id).digest
+        except StoreUnavailable:
+            if release_id in self._known_digests:
+                return self._known_digests[release_id]
+            raise
         except NotFound as error:
             raise BundleRefused(release_id, "the ledger does not know it") from error
 
     def _forget(self, use_case: str, live: Live) -> None:
         """Let go of releases that serve no more, but for the newest of them."""
-        mine = [name for name, release in self._loaded.items() if release.bundle.parts.use_case == use_case]
+        mine = [name for name, release in self._loaded.items() if release.bundle is not None and release.bundle.parts.use_case == use_case]
         for name in live.releases:
             self._loaded[name] = self._loaded.pop(name)
         idle = [name for name in mine if name not in live.releases]
@@ -285,9 +311,18 @@ class Watcher:
     def _say_refused(self, use_case: UseCase, release_id: str, error: BundleRefused) -> None:
         _LOG.error("%s", error)
         self._metrics.add(RELEASES_REFUSED, use_case.name)
-        said = self._ledger.rows(use_case.name, limit=20)
-        if not any(row.action == "refuse" and row.release_id == release_id and row.reason == error.reason for row in said):
-            self._ledger.append(use_case.name, Act("serving", self._clock.now_us(), error.reason), "refuse", release_id)
+        try:
+            said = self._ledger.rows(use_case.name, limit=20)
+            if not any(row.action == "refuse" and row.release_id == release_id and row.reason == error.reason for row in said):
+                self._ledger.append(use_case.name, Act("serving", self._clock.now_us(), error.reason), "refuse", release_id)
+        except StoreUnavailable as unavailable:
+            _LOG.warning("that could not be said in the ledger: %s", unavailable)
+
+    def _note(self, use_case: str, live: Live) -> None:
+        """Keep what serves for a start without the ledger; where it came from what is kept, that stays."""
+        digests = {name: release.bundle.digest for name, release in live.releases.items() if release.bundle is not None}
+        if set(live.plan.releases) <= set(digests):
+            self._known_plans.write(use_case, KnownPlan(live.plan, digests))
 
     def _keep(self, use_case: UseCase, needed: Mapping[str, int], feature_sets: tuple[FeatureSet, ...]) -> None:
         name = use_case.name
@@ -299,6 +334,22 @@ class Watcher:
         if not same or kept != self._kept.get(name) or name not in self._online:
             self._kept[name], self._ready[name] = kept, ready
             self._online[name] = OnlineFeatures(use_case.schema, kept, ready=ready)
+
+
+def rules_of(use_case: UseCase, plan: TrafficPlan) -> Live:
+    """What answers while no release of a plan can be read: the use case's baseline for everyone, its arms but control being one."""
+    runtime = build_runtime(
+        RULES,
+        catalogue=use_case.catalogue,
+        features=use_case.feature_set,
+        policy=PolicySpec("greedy"),
+        scorer_kind="constant",
+        files={},
+        baseline=use_case.baseline,
+        ttl_us=use_case.ttl_us,
+    )
+    served = msgspec.structs.replace(plan, arms=(Arm(CHAMPION, RULES, 1.0),), shadow=None)
+    return Live(served, plan, {RULES: Release(None, runtime, use_case.feature_set)}, {})
 
 
 class _Settings(msgspec.Struct, frozen=True):

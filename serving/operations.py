@@ -323,7 +323,9 @@ def _plan(desk: Desk, use_case: str, release_id: str, step: str) -> TrafficPlan:
 
 
 def _servable(desk: Desk, use_case: str, release_id: str) -> Bundle:
-    return load_release(desk.layout, desk.use_case(use_case), release_id, desk.ledger.release(release_id).digest).bundle
+    bundle = load_release(desk.layout, desk.use_case(use_case), release_id, desk.ledger.release(release_id).digest).bundle
+    assert bundle is not None, "what is read from a folder has one"
+    return bundle
 
 
 def _check_gate(bundle: Bundle, step: str, *, to_champion: bool) -> None:

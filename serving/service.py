@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+import time
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from concurrent.futures import Future
@@ -11,12 +12,13 @@ from time import perf_counter
 from types import MappingProxyType, TracebackType
 
 from contracts.clock import DAY_US
-from contracts.errors import BundleRefused, DataRefused, InvalidInput, NotFound, NotReady, StaleFeatures
+from contracts.errors import BundleRefused, DataRefused, InvalidInput, NotFound, NotReady, StaleFeatures, StoreUnavailable, Unconfirmed
 from contracts.metrics import ACTIONS, DECISION_SECONDS, DECISIONS, DEGRADED, FAILED, FEATURE_AGE_SECONDS, NOT_AS_DECLARED
 from contracts.records import DECISION_EVENT, Decision, FieldValue
 from contracts.settings import Settings
+from contracts.traffic import CONTROL
 from decisions.assignment import Assignment, assign
-from decisions.decide import NOTHING_SHOWN, DecisionRequest, decide
+from decisions.decide import LOG_UNAVAILABLE, MODEL_FAILED, MODEL_GONE, NOTHING_SHOWN, DecisionRequest, decide, decide_by_rules
 from decisions.record import ApplyEvent, answered, record_decision, stored_decision
 from features.compaction import CompactionReport, compact
 from features.coverage import cover
@@ -40,7 +42,11 @@ from use_cases.definition import UseCase, load_all
 DAMAGED = "state:damaged"
 """Said by a decision whose entity's state could not be read: it was made from defaults."""
 
+UNREADABLE = "state:unavailable"
+"""Said by a decision that was made from defaults because the store of states could not be read at all."""
+
 _CONTENTS_KEPT = 64
+_SAID_EVERY_S = 30.0
 _NO_CONTENT: Mapping[str, str | int] = MappingProxyType({})
 _LOG = logging.getLogger(__name__)
 
@@ -69,7 +75,7 @@ class DecisionService:
         self.use_cases = load_all(settings.use_cases, settings.approvers) if use_cases is None else use_cases
         self.metrics = metrics or Metrics()
         self.health = HealthCounter(self.layout)
-        self.ledger = Ledger(self.layout.ledger)
+        self.ledger = Ledger(self.layout.ledger, later=True)
         self.journal = Journal(self.layout.journal, settings.store.map_size_bytes)
         self.tables = Tables(self.layout.tables)
         self._catching_up = CatchingUp(self.layout, self.journal, lambda name: self._watcher.online(name))
@@ -78,6 +84,7 @@ class DecisionService:
         self._intakes = {name: self._intake(use_case) for name, use_case in self.use_cases.items()}
         self._draw = SystemRandom().random
         self._contents: OrderedDict[tuple[str, str], Mapping[str, str | int]] = OrderedDict()
+        self._silent_until: dict[str, float] = {}
         self._keys_changed = -1.0
         self.keys = Keys(())
 
@@ -131,23 +138,35 @@ class DecisionService:
         if context:
             check_context(context)
         request = DecisionRequest(decision_id or f"d-{secrets.token_hex(12)}", use_case, entity_id, context)
-        with self.journal.read() as read:
-            if decision_id is not None and (found := answered(read, request)) is not None:
-                done: Future[Decision] = Future()
-                done.set_result(found)
-                return done
-            state = read.get_state(use_case, entity_id)
-        assignment = assign(live.plan, entity_id)
+        degraded: tuple[str, ...] = ()
+        state: bytes | None
         try:
-            decision = self._decide(request, state, live, live.releases[assignment.release_id], assignment)
+            with self.journal.read() as read:
+                if decision_id is not None and (found := answered(read, request)) is not None:
+                    done: Future[Decision] = Future()
+                    done.set_result(found)
+                    return done
+                state = read.get_state(use_case, entity_id)
+        except StoreUnavailable:
+            # why: who writes it looks at the id once more, and at the state as it is then
+            state, degraded = None, (UNREADABLE,)
+        assignment = assign(live.plan, entity_id)
+        release = live.releases[assignment.release_id]
+        try:
+            decision = self._decide(request, state, live, release, assignment, degraded)
         except InvalidInput:
             raise
-        except Exception:
-            self.health.failed((use_case, live.plan.version, assignment.arm, assignment.release_id))
-            self.metrics.add(FAILED, use_case, assignment.arm, assignment.release_id)
+        except StaleFeatures:
+            self._count_failed(use_case, live, assignment)
             raise
+        except Exception:  # noqa: BLE001  why: whatever a release fails with, its use case has a baseline, and who asked gets that
+            self._count_failed(use_case, live, assignment)
+            self._say_failed(release)
+            decision = self._decide_by_rules(request, state, live, release, assignment, (*degraded, MODEL_FAILED))
         future = self.journal.submit(lambda write: record_decision(write, decision, self._applying(use_case, write)))
         future.add_done_callback(partial(self._after, decision, state, live, asked_s))
+        if self.use_cases[use_case].unlogged == "control":
+            return self._or_control(future, request, live, release)
         return future
 
     def submit_events(self, use_case: str, sent: SentEvents) -> "list[Future[Part]]":
@@ -270,15 +289,24 @@ class DecisionService:
         """Look at the traffic plans now, rather than within a quarter of a second."""
         self._watcher.look()
 
-    def _decide(self, request: DecisionRequest, state: bytes | None, live: Live, release: Release, assignment: Assignment) -> Decision:
+    def _decide(
+        self,
+        request: DecisionRequest,
+        state: bytes | None,
+        live: Live,
+        release: Release,
+        assignment: Assignment,
+        degraded: tuple[str, ...] = (),
+    ) -> Decision:
+        if release.bundle is None:
+            return self._decide_by_rules(request, state, live, release, assignment, (*degraded, MODEL_GONE))
         online = self._watcher.online(request.use_case)
         now_us = self.clock.now_us()
-        degraded: tuple[str, ...] = ()
         try:
             row = online.read(state, release.feature_set, now_us, request.context)
         except DataRefused:
             _LOG.exception("the state of entity %s is damaged; defaults stand in", request.entity_id)
-            state, degraded = None, (DAMAGED,)
+            state, degraded = None, (*degraded, DAMAGED)
             row = online.read(None, release.feature_set, now_us, request.context)
         if row.stale and (refusing := [name for name in row.stale if name in release.refusing]):
             raise StaleFeatures(request.entity_id, refusing)
@@ -298,6 +326,62 @@ class DecisionService:
             degraded=degraded,
         )
 
+    def _decide_by_rules(
+        self,
+        request: DecisionRequest,
+        state: bytes | None,
+        live: Live,
+        release: Release,
+        assignment: Assignment,
+        degraded: tuple[str, ...],
+    ) -> Decision:
+        online = self._watcher.online(request.use_case)
+        now_us = self.clock.now_us()
+        try:
+            row = online.read(state, release.feature_set, now_us, request.context)
+        except Exception:  # noqa: BLE001  why: what has failed may have been the reading of this state
+            row = online.read(None, release.feature_set, now_us, {})
+        return decide_by_rules(
+            request,
+            row,
+            release.runtime,
+            assignment,
+            draw=self._draw(),
+            now_us=now_us,
+            withheld=live.plan.withheld,
+            simulated=self.installation.simulated,
+            degraded=degraded,
+        )
+
+    def _or_control(self, future: "Future[Decision]", request: DecisionRequest, live: Live, release: Release) -> "Future[Decision]":
+        """What a future resolves to; where the log took nothing, the baseline instead, not logged, as the use case declares."""
+        answer: Future[Decision] = Future()
+
+        def hand_over(logged: "Future[Decision]") -> None:
+            error = logged.exception()
+            if error is None:
+                answer.set_result(logged.result())
+            elif isinstance(error, StoreUnavailable) and not isinstance(error, Unconfirmed):
+                assignment = Assignment(CONTROL, 1.0, release.runtime.release_id)
+                answer.set_result(self._decide_by_rules(request, None, live, release, assignment, (LOG_UNAVAILABLE,)))
+                self.metrics.add(DEGRADED, request.use_case, LOG_UNAVAILABLE.partition(":")[0])
+            else:
+                answer.set_exception(error)
+
+        future.add_done_callback(hand_over)
+        return answer
+
+    def _count_failed(self, use_case: str, live: Live, assignment: Assignment) -> None:
+        self.health.failed((use_case, live.plan.version, assignment.arm, assignment.release_id))
+        self.metrics.add(FAILED, use_case, assignment.arm, assignment.release_id)
+
+    def _say_failed(self, release: Release) -> None:
+        """Log what failed now; of each release at most twice a minute, since it may be at every decision."""
+        release_id, now_s = release.runtime.release_id, time.monotonic()
+        if now_s >= self._silent_until.get(release_id, 0.0):
+            self._silent_until[release_id] = now_s + _SAID_EVERY_S
+            _LOG.exception("release %s failed at a decision; the baseline stands in for it", release_id)
+
     def _after(self, decision: Decision, state: bytes | None, live: Live, asked_s: float, future: "Future[Decision]") -> None:
         if future.cancelled() or future.exception() is not None:
             return
@@ -305,7 +389,8 @@ class DecisionService:
         if kept.decided_at != decision.decided_at or kept.draw != decision.draw:
             return
         metrics, seconds = self.metrics, perf_counter() - asked_s
-        self.health.decided((kept.use_case, live.plan.version, kept.arm, kept.release_id), seconds, degraded=bool(kept.degraded))
+        if MODEL_FAILED not in kept.degraded:
+            self.health.decided((kept.use_case, live.plan.version, kept.arm, kept.release_id), seconds, degraded=bool(kept.degraded))
         metrics.add(DECISIONS, kept.use_case, kept.arm, kept.release_id)
         metrics.observe(DECISION_SECONDS, kept.use_case, kept.arm, value=seconds)
         if kept.degraded:

@@ -205,6 +205,8 @@ class UseCase:
         rollout: by which steps a release becomes champion.
         approvers: names of those who may sign a release off; where there are any, none but the first, which decides at random before
             anything is learned, reaches people before one of them has. `scenarios`: what they look at.
+        unlogged: what is answered while the log takes nothing in: `refuse` (503, try again), since a decision that is not logged teaches
+            nothing; or `control`: the baseline, said to be unlogged, in no table and no comparison, and with no outcomes.
         split: by time, or by a hash of the entity for data without time.
         reward_unit: of the integer KPI, and `reward_scale` of them make one of what people read (1,000,000 micro-dollars).
     """
@@ -229,6 +231,7 @@ class UseCase:
     rollout: Rollout = AT_ONCE
     approvers: tuple[str, ...] = ()
     scenarios: Sequence[Scenario] = ()
+    unlogged: Literal["refuse", "control"] = "refuse"
     split: Literal["time", "entity"] = "time"
     reward_unit: str = "dollars"
     reward_scale: int = 1_000_000

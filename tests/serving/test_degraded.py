@@ -1,0 +1,202 @@
+"""What is answered while a part is gone: the state, the model, the log, the ledger. Every answer says so."""
+
+import asyncio
+import dataclasses
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import lmdb
+import msgspec
+import pytest
+
+from contracts.catalogue import NO_ACTION
+from contracts.errors import NotFound, StoreUnavailable, Unconfirmed
+from contracts.metrics import DEGRADED, FAILED
+from contracts.traffic import CONTROL
+from decisions.decide import LOG_UNAVAILABLE, MODEL_FAILED, MODEL_GONE
+from decisions.explain import recompute
+from decisions.policies import PolicySpec
+from releases import database
+from serving.live import RULES
+from serving.service import DAMAGED, UNREADABLE, DecisionService
+from storage.drain import drain
+from storage.health import read_health
+from tests.serving.conftest import SHOP, Shop, parts_of, table_of
+
+BY_CONTROL = dataclasses.replace(SHOP, unlogged="control")
+FULL = "there is no room"
+
+
+class Broken:
+    """A scorer that fails."""
+
+    def scores(self, values: Any, positions: Any) -> Any:
+        raise FloatingPointError("it was compiled for another machine")
+
+
+@contextmanager
+def refusing(service: DecisionService, error: Exception | None = None) -> Iterator[None]:
+    """The journal of a service takes nothing in."""
+    submit = service.journal.submit
+    failing: Any = lambda work: _failed(error or StoreUnavailable("the journal", FULL))  # noqa: E731
+    service.journal.submit = failing  # type: ignore[method-assign]  # why: what makes a disk full is shown elsewhere
+    try:
+        yield
+    finally:
+        service.journal.submit = submit  # type: ignore[method-assign]
+
+
+def _failed(error: Exception) -> Any:
+    future: Future[Any] = Future()
+    future.set_exception(error)
+    return future
+
+
+def break_model(service: DecisionService) -> None:
+    live = service.live("shop")
+    (release,) = live.releases.values()
+    object.__setattr__(release, "runtime", dataclasses.replace(release.runtime, scorer=Broken()))
+
+
+def test_a_model_that_fails_is_replaced_by_the_baseline_with_its_exact_probability(service: DecisionService) -> None:
+    arm = service.decide("shop", "p-1").arm
+    break_model(service)
+    decision = service.decide("shop", "p-1", {}, "d-1")
+    assert (decision.degraded, decision.action, decision.propensity, decision.arm) == ((MODEL_FAILED,), NO_ACTION, 1.0, arm)
+    assert sum(candidate.p_in_arm for candidate in decision.candidates) == 1.0
+    assert not any(candidate.score for candidate in decision.candidates)
+    assert service.decision("shop", "d-1") == decision
+    (release,) = service.live("shop").releases.values()
+    assert recompute(decision, release.runtime).exact
+
+
+def test_a_release_that_fails_is_counted_as_failed_so_that_a_canary_of_it_is_stopped(service: DecisionService) -> None:
+    break_model(service)
+    for number in range(3):
+        service.decide("shop", f"p-{number}")
+    service.health.publish(at_once=True)
+    assert sum(service.metrics.totals(FAILED).values()) == 3
+    found = read_health(service.layout, "shop").values()
+    assert (sum(one.failed for one in found), sum(one.decided for one in found)) == (3, 0)
+
+
+def test_rules_that_fail_as_well_leave_no_action(service: DecisionService, monkeypatch: pytest.MonkeyPatch) -> None:
+    (release,) = service.live("shop").releases.values()
+    monkeypatch.setattr(type(release.runtime.eligibility), "eligible", lambda *_: 1 / 0)
+    decision = service.decide("shop", "p-1")
+    assert [(one.candidate_id, one.p_in_arm) for one in decision.candidates] == [(NO_ACTION, 1.0)]
+    assert decision.degraded == (MODEL_FAILED,)
+
+
+def test_without_any_bundle_the_baseline_answers_until_one_is_there(shop: Shop, service: DecisionService) -> None:
+    before = service.decide("shop", "p-1", {}, "d-before")
+    service.close()
+    shutil.move(shop.layout.bundles, shop.layout.root / "elsewhere")
+    with DecisionService(shop.settings, {"shop": SHOP}) as again:
+        assert again.ready()
+        decision = again.decide("shop", "p-1")
+        assert (decision.release_id, decision.action, decision.propensity) == (RULES, NO_ACTION, 1.0)
+        assert (decision.degraded, decision.arm == CONTROL) == ((MODEL_GONE,), before.arm == CONTROL)
+        assert again.decide("shop", "p-1", {}, "d-before") == before
+        assert again.answer(decision).content == {}
+        assert list(again.status().use_cases[0].refused) == [before.release_id]
+        drain(again.journal, again.tables, {"shop": SHOP.schema})
+    shutil.move(shop.layout.root / "elsewhere", shop.layout.bundles)
+    with DecisionService(shop.settings, {"shop": SHOP}) as mended:
+        assert (mended.decide("shop", "p-1").release_id, mended.decide("shop", "p-2").degraded) == (before.release_id, ())
+
+
+def test_a_store_that_cannot_be_read_is_answered_from_defaults_and_said(service: DecisionService, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = service.decide("shop", "p-1", {}, "d-1")
+    read = service.journal.read
+    monkeypatch.setattr(service.journal, "read", lambda: (_ for _ in ()).throw(StoreUnavailable("the journal", "MDB_READERS_FULL")))
+    decision = service.decide("shop", "p-1")
+    assert (decision.degraded, decision.seen_seq, decision.seq) == ((UNREADABLE,), 0, first.seq + 1)
+    assert service.decide("shop", "p-1", {}, "d-1") == first
+    monkeypatch.setattr(service.journal, "read", read)
+    assert service.decide("shop", "p-1").degraded == ()
+
+
+def test_an_error_of_the_store_within_a_read_is_one_of_ours(service: DecisionService) -> None:
+    with pytest.raises(StoreUnavailable, match="BadTxnError"), service.journal.read():
+        raise lmdb.BadTxnError("gone")
+
+
+def test_half_a_state_is_damaged_and_made_anew(service: DecisionService) -> None:
+    seq = service.decide("shop", "p-1").seq
+    service.journal.write(lambda write: write._transaction.delete(b"shop\0p-1", db=write._tables["heads"]))
+    decision = service.decide("shop", "p-1")
+    assert (decision.degraded, decision.seq) == ((DAMAGED,), seq + 1)
+    assert service.decide("shop", "p-1").degraded == ()
+
+
+def test_what_cannot_be_logged_is_refused(service: DecisionService) -> None:
+    with refusing(service), pytest.raises(StoreUnavailable, match=FULL):
+        service.decide("shop", "p-1")
+
+
+def test_a_use_case_that_says_so_answers_with_control_and_logs_nothing(shop: Shop) -> None:
+    with DecisionService(shop.settings, {"shop": BY_CONTROL}) as service:
+        shop.begin(service, parts_of(PolicySpec("greedy"), "table", table_of(gems=1.0)))
+        service.look()
+        assert service.decide("shop", "p-1", {}, "d-1").degraded == ()
+        with refusing(service):
+            decision = service.decide("shop", "p-1", {}, "d-2")
+            assert service.decide("shop", "p-1", {}, "d-1").degraded == ()
+        assert (decision.arm, decision.action, decision.propensity, decision.degraded) == (CONTROL, NO_ACTION, 1.0, (LOG_UNAVAILABLE,))
+        with pytest.raises(NotFound):
+            service.decision("shop", "d-2")
+        assert service.metrics.totals(DEGRADED) == {("shop", "log"): 1}
+        with refusing(service, Unconfirmed("the journal", 9.0)), pytest.raises(Unconfirmed):
+            service.decide("shop", "p-1")
+        drain(service.journal, service.tables, {"shop": SHOP.schema})
+        assert service.tables.frame(SHOP.schema, "decisions")["decision_id"].to_list() == ["d-1"]
+
+
+def test_http_says_when_to_ask_again(service: DecisionService, key: str, http: Callable[..., httpx.AsyncClient]) -> None:
+    async def ask() -> tuple[list[httpx.Response], httpx.Response]:
+        sent = {"events": [_purchase()]}
+        async with http(authorization=f"Bearer {key}") as client:
+            with refusing(service):
+                refused = [
+                    await client.post("/v1/shop/decisions", json={"entity_id": "p-1"}),
+                    await client.post("/v1/shop/events", json=sent),
+                ]
+            return refused, await client.post("/v1/shop/events", json=sent)
+
+    refused, taken = asyncio.run(ask())
+    assert [(answer.status_code, answer.headers["retry-after"]) for answer in refused] == [(503, "1")] * 2
+    assert taken.json()["accepted"] == 1
+
+
+def _purchase() -> dict[str, Any]:
+    fields = {"amount_micros": 1, "product": "a"}
+    return {"event_id": "v-1", "entity_id": "p-1", "type": "purchase", "event_time": 1_700_000_000_000_000, "fields": fields}
+
+
+def test_a_replica_starts_while_the_ledger_is_locked(shop: Shop, service: DecisionService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "BUSY_S", 0.05)
+    before = service.status().use_cases[0]
+    service.close()
+    holder = sqlite3.connect(shop.layout.ledger, isolation_level=None)
+    try:
+        holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+        holder.execute("BEGIN EXCLUSIVE")
+        with DecisionService(shop.settings, {"shop": SHOP}) as again:
+            assert again.ready()
+            assert again.decide("shop", "p-1").degraded == ()
+            assert msgspec.structs.replace(again.status().use_cases[0]) == before
+            with pytest.raises(StoreUnavailable):
+                again.ledger.plan("shop")
+            holder.execute("ROLLBACK")
+            holder.close()
+            new = shop.promote(again, parts_of(PolicySpec("greedy")))
+            again.look()
+            assert again.live("shop").plan.champion.release_id == new
+    finally:
+        holder.close()
