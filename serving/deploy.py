@@ -86,8 +86,10 @@ def application(settings: Settings) -> Any:
     deployment: Any = serve.deployment(
         name=DEPLOYMENT,
         ray_actor_options={"num_cpus": serving.cpus_per_replica},
-        max_ongoing_requests=serving.max_ongoing_requests,
-        max_queued_requests=serving.max_queued_requests,
+        # why: the edge sends no more than `max_ongoing_requests`, and what comes all the same (two edges are at work while it is configured
+        # anew) the application refuses as it refuses everything; Ray would refuse it in plain text
+        max_ongoing_requests=4 * serving.max_ongoing_requests,
+        max_queued_requests=-1,
         graceful_shutdown_timeout_s=10.0,
         health_check_period_s=2.0,
         health_check_timeout_s=10.0,

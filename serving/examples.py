@@ -131,7 +131,6 @@ EXAMPLES: Mapping[str, Example] = {
 """By the name of the route."""
 
 DETAILS: Mapping[str, tuple[str, str | None]] = {
-    "malformed": ("The request is no HTTP/1.1 that can be read.", None),
     "no-key": ("No key was sent. Send the installation's key as `Authorization: Bearer KEY`.", None),
     "signature": ("a webhook is older than 5 minutes. Sign `id.timestamp.body` with the hook's secret and send it at once.", None),
     "forbidden": ("key `app` has no scope `decide`. Make a key that has it.", None),

@@ -95,7 +95,7 @@ def _operation(route: Route, schema_of: Mapping[str, Any]) -> dict[str, Any]:
         "summary": route.summary,
         "description": route.about,
         "parameters": [_parameter(part[1:-1]) for part in route.parts if part.startswith("{")],
-        "responses": {str(status): given if status == route.status else _problem(route, status) for status in route.statuses},
+        "responses": {str(status): given if status == route.status else _problem(route, status) for status in route.statuses} | _UNREADABLE,
         "security": [{"key": []}, {"password": []}] if route.scope else [],
     }
     if route.takes is not None:
@@ -141,7 +141,7 @@ def _section(route: Route, described: Mapping[str, Any]) -> str:
     given = "".join(
         f"<tr><td>{status}</td><td>{escape(response['description'])}</td>"
         f"<td>{_shape(response) if status == str(route.status) else _links(route, int(status))}</td></tr>"
-        for status, response in operation["responses"].items()
+        for status, response in sorted(operation["responses"].items())
     )
     return (
         f"<section><h2><code>{route.method} {escape(route.template)}</code></h2><p>{escape(route.summary)}."
@@ -197,6 +197,7 @@ _ABOUT = (
     "nothing was done then, unless the problem says otherwise. Answers may grow new fields: pass over those that you do not know.\n\n"
     "Where a key has a quota, answers say it by `RateLimit-Policy` and what is left of it by `RateLimit`."
 )
+_UNREADABLE: dict[str, dict[str, Any]] = {"400": {"description": "No HTTP/1.1 that can be read. The proxy says so, with a page of its own."}}
 _LIMITS: Mapping[str, Any] = {
     "RateLimit-Policy": {"description": "The quota of the key, where it has one.", "schema": {"type": "string"}},
     "RateLimit": {"description": "What is left of it (`r`), and when it is full again (`t`, seconds).", "schema": {"type": "string"}},

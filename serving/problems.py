@@ -50,7 +50,6 @@ class Kind:
 
 
 KINDS = (
-    Kind("malformed", 400, "Not HTTP", "Mend the client: the request is no HTTP/1.1 that can be read."),
     Kind("no-key", 401, "No valid key", "Send a valid key as `Authorization: Bearer KEY`.", (Unauthorized,)),
     Kind("signature", 401, "The signature does not hold", "Sign the webhook again, at once, under a new id.", (SignatureRefused,)),
     Kind("forbidden", 403, "The key may not do this", "Use a key that has the scope.", (Forbidden,)),

@@ -22,7 +22,7 @@ from serving.messages import (
 )
 from serving.problems import BY_NAME, Kind
 
-_EVERYWHERE = ("malformed", "method", "slow", "unavailable")
+_EVERYWHERE = ("method", "slow", "unavailable")
 _KEYED = ("no-key", "forbidden", "too-many", "overloaded", "deadline")
 _POSTED = ("not-found", "too-large", "media-type", "invalid", "log-unavailable")
 _RECORDS = (*_POSTED, "conflict")

@@ -82,7 +82,7 @@ def test_it_becomes_haproxy_which_says_503_and_serves_metrics_beside_statistics(
     path = rendered(settings, short_folder(settings))
     with subprocess.Popen([script, "-db", "-f", str(path)], stderr=subprocess.PIPE) as proxy:
         try:
-            answer = exchange(settings.ports.api, "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+            answer = exchange(settings.ports.api, "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
             routes = exchange(settings.ports.api, "GET /-/routes HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
             metrics = exchange(settings.ports.proxy_statistics, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
         finally:
