@@ -151,6 +151,7 @@ DETAILS: Mapping[str, tuple[str, str | None]] = {
         None,
     ),
     "log-unavailable": ("the journal cannot take a record now (MapFullError). Nothing was kept; try again.", None),
+    "unconfirmed": ("the journal did not confirm a record within 5 s. It may have been kept or not; ask again with the same id.", None),
     "overloaded": ("128 requests are under way, as many as are taken at once. Nothing was done; try again.", None),
     "deadline": ("the request waited 2.4 s, and 2 s is the most. Nothing was done; try again.", None),
     "unavailable": ("No replica can answer now; try again.", None),

@@ -197,7 +197,9 @@ _ABOUT = (
     "nothing was done then, unless the problem says otherwise. Answers may grow new fields: pass over those that you do not know.\n\n"
     "Where a key has a quota, answers say it by `RateLimit-Policy` and what is left of it by `RateLimit`."
 )
-_UNREADABLE: dict[str, dict[str, Any]] = {"400": {"description": "No HTTP/1.1 that can be read. The proxy says so, with a page of its own."}}
+_UNREADABLE: dict[str, dict[str, Any]] = {
+    "400": {"description": "No HTTP/1.1 that can be read. The proxy says so, with a page of its own."}
+}
 _LIMITS: Mapping[str, Any] = {
     "RateLimit-Policy": {"description": "The quota of the key, where it has one.", "schema": {"type": "string"}},
     "RateLimit": {"description": "What is left of it (`r`), and when it is full again (`t`, seconds).", "schema": {"type": "string"}},

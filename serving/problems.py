@@ -20,6 +20,7 @@ from contracts.errors import (
     TooLarge,
     TooMany,
     Unauthorized,
+    Unconfirmed,
 )
 from serving.messages import Problem
 
@@ -66,6 +67,7 @@ KINDS = (
     Kind("not-ready", 503, "Not ready", "Wait for `Retry-After`, and ask again with the same id.", (NotReady,)),
     Kind("stale-features", 503, "Features are too old", "Send what they follow from, then ask again.", (StaleFeatures,)),
     Kind("log-unavailable", 503, "Not durable", "Nothing was kept: ask again with the same id.", (StoreUnavailable,)),
+    Kind("unconfirmed", 503, "Perhaps durable", "It may have been kept or not: ask again with the same id.", (Unconfirmed,)),
     Kind("overloaded", 503, "Overloaded", "Nothing was done: wait for `Retry-After`, and ask again with the same id.", (Overloaded,)),
     Kind("deadline", 503, "Too late", "Wait for `Retry-After`, and ask again with the same id.", (DeadlinePassed,)),
     Kind("unavailable", 503, "No replica can answer", "Wait for `Retry-After`, and ask again with the same id."),
