@@ -2,7 +2,7 @@
 FROM python:3.11-slim-bookworm
 
 RUN apt-get update \
- && apt-get install -y --no-install-recommends openjdk-17-jre-headless procps tini \
+ && apt-get install -y --no-install-recommends gcc libc6-dev openjdk-17-jre-headless procps tini \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --create-home --uid 10001 offerloop \
  && install -d -o offerloop -g offerloop /state /home/offerloop/app

@@ -19,6 +19,7 @@ from cli.here import settings_of
 from cli.output import json_option, print_json
 from contracts.errors import OfferloopError
 from contracts.settings import Settings
+from decisions.kernel import find_compiler
 from releases.ledger import Ledger
 from services import ports
 from services.state import supervisor
@@ -105,6 +106,12 @@ def _java(_: Settings) -> Iterator[Finding]:
     ok = number is not None and int(number[1]) >= LEAST_JAVA
     found = number[1] if number else "none"
     yield Finding("Java", ok, found, "apt-get install openjdk-17-jre-headless (for the Spark twins alone)", needed=False)
+
+
+def _compiler(_: Settings) -> Iterator[Finding]:
+    found = find_compiler()
+    mend = "apt-get install gcc libc6-dev; without it models are scored by LightGBM's own call, many times slower"
+    yield Finding("C compiler", found is not None, str(found or "none"), mend, needed=False)
 
 
 def _memory(_: Settings) -> Iterator[Finding]:
@@ -197,6 +204,7 @@ LOOKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _packages,
     _haproxy,
     _java,
+    _compiler,
     _memory,
     _disk,
     _files,

@@ -175,6 +175,14 @@ class DataRefused(OfferloopError):
         self.reasons = tuple(reasons)
 
 
+class NotCompiled(OfferloopError):
+    """A model's scorer that cannot be compiled here; the library's own call goes on scoring."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The scorer is not compiled: {reason}. LightGBM's own call scores.")
+        self.reason = reason
+
+
 class StepRefused(OfferloopError):
     """A release cannot take the step that was asked for."""
 

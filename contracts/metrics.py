@@ -110,6 +110,13 @@ DUPLICATES = _counter("offerloop_duplicates_total", "Events and outcomes that we
 QUARANTINED = _counter("offerloop_quarantined_total", "Events and outcomes put into quarantine.", "use_case", "kind")
 SHADOW_SCORED = _counter("offerloop_shadow_scored_total", "Decisions scored by a release in the shadow.", "use_case", "release_id")
 RELEASES_REFUSED = _counter("offerloop_releases_refused_total", "Bundles that a replica refused to load.", "use_case")
+SCORER_COMPILED = Metric(
+    "offerloop_scorer_compiled",
+    MetricType.GAUGE,
+    "1 where a replica scores a release's model by its own kernel, 0 where by LightGBM's call.",
+    ("use_case", "release_id"),
+    Source.SERVING,
+)
 REPLICA_PLAN_VERSION = Metric(
     "offerloop_replica_plan_version", MetricType.GAUGE, "Version of the traffic plan that a replica serves.", ("use_case",), Source.SERVING
 )
@@ -204,6 +211,7 @@ METRICS = (
     SHADOW_SCORED,
     RELEASES_REFUSED,
     REPLICA_PLAN_VERSION,
+    SCORER_COMPILED,
     SERVICE_UP,
     PLAN_VERSION,
     TRAFFIC_SHARE,

@@ -1,7 +1,6 @@
 """LightGBM's model text, looked at before the library reads it: what is laid out wrongly there ends the process, not the reading."""
 
 import re
-from collections.abc import Sequence
 
 from contracts.errors import InvalidInput
 
@@ -28,13 +27,13 @@ def _check(model: bytes) -> None:
     begin = model.find(b"\nTree=0\n") + 1
     if not begin:
         begin = model.index(_END)
-    head = _fields(model[:begin])
+    head = fields(model[:begin])
     at, columns = begin, int(head["max_feature_idx"]) + 1
-    for number, size in enumerate(_integers(head.get("tree_sizes", ""))):
+    for number, size in enumerate(integers(head.get("tree_sizes", ""))):
         tree = model[at : at + size]
         if size <= 0 or not tree.startswith(f"Tree={number}\n".encode()):
             raise ValueError(f"tree {number} does not begin where the text says")
-        _check_tree(_fields(tree), number, columns)
+        _check_tree(fields(tree), number, columns)
         at += size
     if not model.startswith(_END, at):
         raise ValueError("its trees do not end where the text says")
@@ -47,7 +46,7 @@ def _check_tree(tree: dict[str, str], number: int, columns: int) -> None:
     nodes = leaves - 1
     if not nodes:
         return
-    features, kinds, left, right = (_integers(tree[key]) for key in ("split_feature", "decision_type", "left_child", "right_child"))
+    features, kinds, left, right = (integers(tree[key]) for key in ("split_feature", "decision_type", "left_child", "right_child"))
     thresholds = tree["threshold"].split()
     if {len(features), len(kinds), len(left), len(right), len(thresholds)} != {nodes}:
         raise ValueError(f"tree {number} has not as many splits as nodes")
@@ -57,7 +56,7 @@ def _check_tree(tree: dict[str, str], number: int, columns: int) -> None:
     if not all(-leaves <= child < nodes and (child < 0 or child > node) for side in (left, right) for node, child in enumerate(side)):
         raise ValueError(f"tree {number} has a way that does not end in a leaf")
     if categorical:
-        bounds, words = _integers(tree["cat_boundaries"]), tree["cat_threshold"].split()
+        bounds, words = integers(tree["cat_boundaries"]), tree["cat_threshold"].split()
         if len(bounds) != categorical + 1 or bounds != sorted(bounds) or bounds[0] != 0 or bounds[-1] != len(words):
             raise ValueError(f"tree {number} has not as many sets of categories as it says")
     sets = [float(threshold) for threshold, kind in zip(thresholds, kinds, strict=True) if kind & 1]
@@ -65,12 +64,18 @@ def _check_tree(tree: dict[str, str], number: int, columns: int) -> None:
         raise ValueError(f"tree {number} splits by a set of categories that there is not")
 
 
-def _fields(text: bytes) -> dict[str, str]:
+def fields(text: bytes) -> dict[str, str]:
+    """The lines `key=value` of a part of the text.
+
+    Raises:
+        ValueError: a key stands twice.
+    """
     found = re.findall(r"^([a-z_]+)=(.*)$", text.decode(), re.MULTILINE)
     if len(fields := dict(found)) < len(found):
         raise ValueError("a key stands twice")
     return fields
 
 
-def _integers(text: str) -> Sequence[int]:
+def integers(text: str) -> list[int]:
+    """The integers of a line."""
     return [int(word) for word in text.split()]

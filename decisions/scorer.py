@@ -3,16 +3,21 @@
 import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 import msgspec
 import numpy as np
 
 from contracts.catalogue import Catalogue
-from contracts.errors import InvalidInput
+from contracts.errors import InvalidInput, NotCompiled
+from decisions.compiled import CompiledScorer, Layout
+from decisions.kernel import load_kernel
 from decisions.linear import LINEAR_FILE, build_linear
 from decisions.matrix import Floats, ModelColumns, Positions, rows
 from decisions.model_text import check_model_text
+from decisions.proof import prove
+from decisions.trees import read_trees
 
 ScorerKind: TypeAlias = Literal["constant", "table", "linear", "lightgbm"]
 
@@ -52,11 +57,14 @@ class LightGBMScorer:
     """A LightGBM model over (features, candidate attributes), on one thread.
 
     It calls the library's C function with arguments made ready, which saves what `Booster.predict` does around it for a decision's few
-    rows. When it is built it is checked against `Booster.predict`, bit for bit; where they differ it uses the latter.
+    rows. When it is built it is checked against `Booster.predict`, bit for bit; where they differ it uses the latter. `compile` makes it
+    many times faster, while others go on calling it.
 
     Attributes:
         booster: the model. `columns`: what its columns are.
         direct: whether the C function is called directly.
+        compiled: what scores instead, once `compile` has proven it.
+        tried: whether somebody has it compiled. `why_not`: why it could not be.
 
     Raises:
         InvalidInput: the text is no LightGBM model, or a model of other columns.
@@ -73,15 +81,40 @@ class LightGBMScorer:
         if tuple(self.booster.feature_name()) != columns.names:
             raise InvalidInput(MODEL_FILE, f"has the columns {self.booster.feature_name()}", f"the columns {list(columns.names)}")
         self.columns = columns
-        self._predict = _Predict(self.booster, vars(lightgbm.basic)["_LIB"])
+        self.compiled: CompiledScorer | None = None
+        self.tried = False
+        self.why_not = ""
+        self._predict = _Predict(self.booster, vars(lightgbm.basic)["_LIB"]._name)
         self.direct = self._agrees()
 
     def scores(self, features: Floats, positions: Positions) -> Floats:
         """See `Scorer.scores`."""
+        if self.compiled is not None:
+            return self.compiled.scores(features, positions)
         matrix = rows(features, self.columns, positions)
-        return self._predict(matrix) if self.direct else self._reference(matrix)
+        return self._predict(matrix) if self.direct else self.reference(matrix)
 
-    def _reference(self, matrix: Floats) -> Floats:
+    def compile(self, folder: Path) -> None:
+        """Score by this machine's own kernel from now on, once it has given the bits of `Booster.predict`; takes about a second.
+
+        Args:
+            folder: where the kernel is kept; see `decisions.kernel.load_kernel`.
+
+        Raises:
+            NotCompiled: why not; everything stays as it was.
+        """
+        try:
+            kernel = load_kernel(folder)
+            trees = read_trees(self.booster.model_to_string())
+            made = CompiledScorer(kernel, Layout.of(trees), self.columns)
+            prove(made, trees, self.columns, self.reference, self.booster.get_leaf_output)
+        except NotCompiled as error:
+            self.why_not = error.reason
+            raise
+        self.compiled = made
+
+    def reference(self, matrix: Floats) -> Floats:
+        """(k,) scores of the rows of a matrix, by `Booster.predict`."""
         return np.asarray(self.booster.predict(matrix, num_threads=1), dtype=np.float64)
 
     def _agrees(self) -> bool:
@@ -90,19 +123,37 @@ class LightGBMScorer:
         feature_count = len(self.columns.names) - self.columns.values.shape[1] - self.columns.matched.shape[1]
         for scale in (0.0, 1.0, 30.0, 1e6):
             matrix = rows(np.trunc(generator.normal(size=feature_count) * scale * 4) / 4, self.columns, positions)
-            if self._predict(matrix).tobytes() != self._reference(matrix).tobytes():
+            if self._predict(matrix).tobytes() != self.reference(matrix).tobytes():
                 return False
         return True
+
+
+def engine(scorer: Scorer) -> str:
+    """What scores, in words: `compiled`, `LightGBM` with the reason why it is not compiled, or `constant`, `table`, `linear`."""
+    match scorer:
+        case LightGBMScorer():
+            why_not = f": {scorer.why_not}" if scorer.why_not else ""
+            return "compiled" if scorer.compiled is not None else f"LightGBM{why_not}"
+        case ConstantScorer():
+            return "constant"
+        case TableScorer():
+            return "table"
+        case _:
+            return "linear"
 
 
 class _Predict:
     """`LGBM_BoosterPredictForMat` on a row-major float64 matrix, one thread, all trees."""
 
-    def __init__(self, booster: Any, library: Any) -> None:
+    def __init__(self, booster: Any, library: str) -> None:
         self._booster = booster
         self._handle = booster._handle
-        self._last_error = library.LGBM_GetLastError
-        self._call = library.LGBM_BoosterPredictForMat
+        # why: the library as opened anew has types of arguments of its own, so that bare numbers need not be wrapped for each call
+        opened = ctypes.CDLL(library)
+        self._call = opened.LGBM_BoosterPredictForMat
+        self._call.argtypes = _ARGUMENTS
+        self._last_error = opened.LGBM_GetLastError
+        self._last_error.restype = ctypes.c_char_p
 
     def __call__(self, matrix: Floats) -> Floats:
         count, columns = matrix.shape
@@ -110,29 +161,33 @@ class _Predict:
         written = ctypes.c_int64(0)
         status = self._call(
             self._handle,
-            ctypes.c_void_p(matrix.ctypes.data),
+            matrix.ctypes.data,
             _FLOAT64,
-            ctypes.c_int32(count),
-            ctypes.c_int32(columns),
+            count,
+            columns,
             _ROW_MAJOR,
             _NORMAL,
             _FIRST_TREE,
             _ALL_TREES,
             _PARAMETERS,
             ctypes.byref(written),
-            ctypes.c_void_p(scores.ctypes.data),
+            scores.ctypes.data,
         )
         if status or written.value != count:
             raise InvalidInput("features", f"cannot be scored ({self._last_error()!r})", f"{columns} columns and one score a candidate")
         return scores
 
 
-_FLOAT64 = ctypes.c_int(1)
-_ROW_MAJOR = ctypes.c_int(1)
-_NORMAL = ctypes.c_int(0)
-_FIRST_TREE = ctypes.c_int(0)
-_ALL_TREES = ctypes.c_int(-1)
-_PARAMETERS = ctypes.c_char_p(b"num_threads=1")
+_ARGUMENTS = (
+    ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int32, ctypes.c_int32, ctypes.c_int, ctypes.c_int, ctypes.c_int,
+    ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_void_p,
+)  # fmt: skip
+_FLOAT64 = 1
+_ROW_MAJOR = 1
+_NORMAL = 0
+_FIRST_TREE = 0
+_ALL_TREES = -1
+_PARAMETERS = b"num_threads=1"
 
 
 def build_scorer(kind: str, files: Mapping[str, bytes], feature_names: Sequence[str], catalogue: Catalogue) -> Scorer:

@@ -34,6 +34,7 @@ from contracts.metrics import (
     REQUESTS,
     REWARD,
     SAMPLE_RATIO,
+    SCORER_COMPILED,
     SERVICE_UP,
     SHADOW_GAIN,
     SHADOW_SCORED,
@@ -222,6 +223,11 @@ RELEASED = (
                 _or_none(f"sum by (use_case) (increase({RELEASES_REFUSED.series}{{{CHOSEN}}}[$__rate_interval]))"), "refused {{use_case}}"
             ),
         ),
+    ),
+    Panel(
+        "Compiled scorers",
+        "1 where every replica scores a model by this machine's own kernel, 0 where one does by LightGBM's call, many times slower.",
+        (Query(_or_none(f"min by (use_case, release_id) ({SCORER_COMPILED.series}{{{CHOSEN}}})"), "{{use_case}} {{release_id}}"),),
     ),
 )
 

@@ -122,7 +122,7 @@ EXAMPLES: Mapping[str, Example] = {
             "5f0c2a9e",
             False,
             _AT,
-            [UseCaseStatus("shop", True, 3, 0.13, [ReleaseStatus("champion", _RELEASE, 0.87)], None, {})],
+            [UseCaseStatus("shop", True, 3, 0.13, [ReleaseStatus("champion", _RELEASE, 0.87, "compiled")], None, {})],
         ),
     ),
     "health": Example(None, Health("alive")),

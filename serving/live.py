@@ -22,6 +22,7 @@ from features.online import OnlineFeatures, retention
 from releases.bundle import Bundle, read_bundle
 from releases.ledger import Act, Ledger
 from serving.catching_up import WAITING, CatchingUp
+from serving.compiling import Compiling
 from serving.known_plans import KnownPlan, KnownPlans
 from serving.metrics import Metrics
 from storage.layout import Layout
@@ -143,6 +144,7 @@ class Watcher:
         self._clock = clock
         self._metrics = metrics
         self._catching_up = catching_up
+        self._compiling = Compiling(layout.compiled, metrics)
         self._on_round = on_round
         self._live: dict[str, Live] = {}
         self._loaded: dict[str, Release] = {}
@@ -171,6 +173,7 @@ class Watcher:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
+        self._compiling.stop()
 
     def live(self, use_case: str) -> Live | None:
         """What serves a use case now; None before its first release."""
@@ -222,6 +225,8 @@ class Watcher:
             self._live = {**self._live, use_case.name: made}
             self._forget(use_case.name, made)
             self._note(use_case.name, made)
+            for release_id, release in made.releases.items():
+                self._compiling.offer(use_case.name, release_id, release.runtime.scorer)
             self._metrics.set(REPLICA_PLAN_VERSION, use_case.name, value=made.plan.version)
             _LOG.info("plan %d of %s serves (%d was asked for)", made.plan.version, use_case.name, plan.version)
 

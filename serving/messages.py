@@ -146,11 +146,12 @@ class HookAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ReleaseStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One arm of the traffic plan, as this replica serves it."""
+    """One arm of the traffic plan, as this replica serves it; and what scores: `compiled`, or by which call, and why."""
 
     arm: str
     release_id: str
     share: float
+    scorer: str
 
 
 class UseCaseStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

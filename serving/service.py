@@ -20,6 +20,7 @@ from contracts.traffic import CONTROL
 from decisions.assignment import Assignment, assign
 from decisions.decide import LOG_UNAVAILABLE, MODEL_FAILED, MODEL_GONE, NOTHING_SHOWN, DecisionRequest, decide, decide_by_rules
 from decisions.record import ApplyEvent, answered, record_decision, stored_decision
+from decisions.scorer import engine
 from features.compaction import CompactionReport, compact
 from features.coverage import cover
 from features.rebuild import RebuildReport, rebuild, restore
@@ -443,7 +444,10 @@ class DecisionService:
         live = self._watcher.live(use_case)
         if live is None:
             return UseCaseStatus(use_case, False, 0, 0.0, [], None, {})
-        arms = [ReleaseStatus(arm.name, arm.release_id, arm.share) for arm in live.plan.arms]
+        arms = [
+            ReleaseStatus(arm.name, arm.release_id, arm.share, engine(live.releases[arm.release_id].runtime.scorer))
+            for arm in live.plan.arms
+        ]
         return UseCaseStatus(use_case, True, live.plan.version, live.plan.control_share, arms, live.plan.shadow, live.refused)
 
     def _each_round(self) -> None:

@@ -48,6 +48,11 @@ class Layout:
         return self.root / "bundles"
 
     @property
+    def compiled(self) -> Path:
+        """The scorers' kernel, as this machine's compiler made it; mode 0700, and made again when deleted."""
+        return self.root / "compiled"
+
+    @property
     def ledger(self) -> Path:
         """SQLite: ledger, stages, traffic plans, inbox."""
         return self.root / "ledger.sqlite"

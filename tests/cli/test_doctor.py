@@ -65,3 +65,9 @@ def test_a_use_case_that_is_wrong_is_missing(run: Run, monkeypatch: pytest.Monke
     monkeypatch.setenv("OFFERLOOP_USE_CASES", "nothing_like_it")
     assert run("doctor").code == 1
     assert "is not known" in str(findings(run)["use case nothing_like_it"]["found"])
+
+
+def test_a_compiler_is_no_need(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = findings(run)["C compiler"]
+    assert found["ok"] is False and found["needed"] is False and found["found"] == "none"

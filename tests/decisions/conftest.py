@@ -9,6 +9,7 @@ from contracts.catalogue import NO_ACTION, Candidate, Catalogue, Rule
 from contracts.clock import DAY_US, HOUR_US
 from contracts.records import Event
 from decisions.decide import ReleaseRuntime, build_runtime
+from decisions.kernel import find_compiler
 from decisions.matrix import ModelColumns, paired_rows
 from decisions.policies import PolicySpec
 from decisions.record import ApplyEvent
@@ -103,3 +104,11 @@ def count_events() -> ApplyEvent:
         return seq.to_bytes(8, "big"), seq
 
     return apply
+
+
+@pytest.fixture(scope="session")
+def kernel_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the kernel of compiled scorers is kept, so that it is built once."""
+    if find_compiler() is None:
+        pytest.skip("there is no C compiler here")
+    return tmp_path_factory.mktemp("compiled", numbered=False)

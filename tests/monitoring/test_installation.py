@@ -21,8 +21,9 @@ RARE = {
     "offerloop_quarantined_total",
     "offerloop_duplicates_total",
     "offerloop_shadow_scored_total",
+    "offerloop_scorer_compiled",
 }
-"""Counted only once something of the kind has happened. So are refused releases."""
+"""Said only once something of the kind has happened. So are refused releases."""
 
 ENDS = {MetricType.COUNTER: ("",), MetricType.GAUGE: ("",), MetricType.HISTOGRAM: ("_bucket", "_count", "_sum")}
 

@@ -1,0 +1,229 @@
+"""A compiled scorer: a model's trees laid out for `trees.c`, over the columns of a feature set and a catalogue."""
+
+import ctypes
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.errors import InvalidInput, NotCompiled
+from decisions.kernel import Kernel
+from decisions.matrix import Floats, ModelColumns, Positions
+from decisions.trees import Missing, Split, Tree, Trees
+
+MOST_BYTES = 2**26
+"""More memory than this is not spent on what candidates' own columns keep."""
+
+QUICK = 25_000
+"""Up to so many pairs of candidate and tree, a call keeps the interpreter: some thirty microseconds."""
+
+_EVERYTHING = 2**64 - 1
+_FLOAT64, _INT64 = np.dtype(np.float64), np.dtype(np.int64)
+
+
+class CompiledScorer:
+    """Scores as `LightGBMScorer`, to the bit; see `decisions.proof`. Any thread may use it: a call allocates what it writes to.
+
+    Args:
+        kernel: of this machine.
+        layout: the model's trees.
+        columns: what the model's columns are.
+
+    Raises:
+        NotCompiled: it would take too much memory.
+    """
+
+    def __init__(self, kernel: Kernel, layout: "Layout", columns: ModelColumns) -> None:
+        candidates, own = columns.values.shape
+        matched = columns.matched.shape[1]
+        self._kernel, self._layout = kernel, layout
+        self._features = len(columns.names) - own - matched
+        if candidates * layout.words * 8 > MOST_BYTES:
+            mebibytes = candidates * layout.words * 8 / 2**20
+            raise NotCompiled(f"what candidates keep would take {mebibytes:.0f} MiB; at most {MOST_BYTES / 2**20:.0f}")
+        # why: the kernel holds bare addresses into them
+        self._arrays = {
+            **layout.arrays,
+            "matched_features": np.ascontiguousarray(columns.matched, dtype=np.int64),
+            "own_keeps": np.empty((candidates, layout.words), dtype=np.uint64),
+        }
+        self._model = _Model(
+            features=self._features,
+            own=own,
+            matched=matched,
+            candidates=candidates,
+            trees=layout.trees,
+            words=layout.words,
+            link=layout.link,
+            scale=layout.scale,
+            **{name: array.ctypes.data for name, array in self._arrays.items()},
+        )
+        self._address = ctypes.addressof(self._model)
+        values = np.ascontiguousarray(columns.values, dtype=np.float64)
+        kernel.own_keeps(self._address, values.ctypes.data, self._arrays["own_keeps"].ctypes.data)
+        self._quick = QUICK // max(1, layout.trees)
+        self._rooms: dict[int, type[ctypes.Array[ctypes.c_double]]] = {}
+        self._score, self._score_quickly = kernel.score, kernel.score_quickly
+
+    def over(self, columns: ModelColumns) -> "CompiledScorer":
+        """The same model over other columns."""
+        return CompiledScorer(self._kernel, self._layout, columns)
+
+    def scores(self, features: Floats, positions: Positions) -> Floats:
+        """See `decisions.scorer.Scorer`.
+
+        Raises:
+            InvalidInput: there are not as many features as the model has columns for.
+        """
+        if features.shape != (self._features,):
+            raise InvalidInput("features", f"cannot be scored (their shape is {features.shape})", f"{self._features} of them")
+        if features.dtype is not _FLOAT64 or positions.dtype is not _INT64:
+            features, positions = features.astype(_FLOAT64), positions.astype(_INT64)
+        count = len(positions)
+        scores = self._room(count)
+        call = self._score_quickly if count <= self._quick else self._score
+        # why: bytes and arrays of ctypes are handed over in a tenth of the time that the address of a NumPy array takes to be asked for
+        status = call(self._address, features.tobytes(), positions.tobytes(), count, scores)
+        if status:
+            raise MemoryError if status == 1 else IndexError(f"one of the positions {positions} is none of the catalogue")
+        given: Floats = np.frombuffer(scores)
+        return given
+
+    def _room(self, count: int) -> Any:
+        if count not in self._rooms:
+            self._rooms[count] = ctypes.c_double * count
+        return self._rooms[count]()
+
+
+class _Group(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int64) for name in ("kind", "begin", "end", "default_begin", "default_end")]
+
+
+_POINTERS = (
+    "groups_of", "groups", "thresholds", "split_words", "split_keeps", "default_words", "default_keeps", "set_begins", "set_bits",
+    "first_words", "first_leaves", "leaves", "matched_features", "own_keeps",
+)  # fmt: skip
+
+
+class _Model(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("features", "own", "matched", "candidates", "trees", "words", "link")),
+        ("scale", ctypes.c_double),
+        *((name, ctypes.c_void_p) for name in _POINTERS),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A model's trees as `struct model` of `trees.c` has them.
+
+    Attributes:
+        arrays: its pointers that come from the trees, by name.
+        words: of all trees together. `trees`, `link`, `scale`: see there.
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+    words: int
+    trees: int
+    link: int
+    scale: float
+
+    @classmethod
+    def of(cls, trees: Trees) -> "Layout":
+        """Lay trees out."""
+        first_words = np.cumsum([0, *(_words(tree) for tree in trees.trees)], dtype=np.int32)
+        first_leaves = np.cumsum([0, *(len(tree.leaves) for tree in trees.trees)], dtype=np.int32)[:-1]
+        leaves: list[float] = []
+        sets: list[frozenset[int]] = []
+        clearing: defaultdict[tuple[int, Missing], list[_Clearing]] = defaultdict(list)
+        for tree, first in zip(trees.trees, first_words.tolist(), strict=False):
+            order, below = _left_to_right(tree)
+            leaves += (tree.leaves[leaf] for leaf in order)
+            for split, (begin, end) in zip(tree.splits, below, strict=True):
+                threshold = split.threshold
+                if split.kind is Missing.CATEGORIES:
+                    threshold = float(len(sets))
+                    sets.append(split.codes)
+                clearing[split.column, split.kind].append(_Clearing(threshold, split, tuple(_keeps(first, begin, end))))
+        groups: list[list[int]] = []
+        splits: list[tuple[float, int, int]] = []
+        defaults: list[tuple[int, int]] = []
+        groups_of = [0]
+        for column in range(trees.columns):
+            for kind in Missing:
+                own = sorted(clearing.get((column, kind), ()), key=lambda each: each.threshold)
+                if not own:
+                    continue
+                begin, default_begin = len(splits), len(defaults)
+                splits += ((each.threshold, *keep) for each in own for keep in each.keeps)
+                defaults += (keep for each in own if not each.split.default_left for keep in each.keeps)
+                groups.append([kind, begin, len(splits), default_begin, len(defaults)])
+            groups_of.append(len(groups))
+        bits = [_bits(codes) for codes in sets]
+        return cls(
+            {
+                "groups_of": np.array(groups_of, dtype=np.int64),
+                "groups": np.array(groups, dtype=np.int64).reshape(-1, len(_Group._fields_)),
+                "thresholds": np.array([threshold for threshold, _, _ in splits], dtype=np.float64),
+                "split_words": np.array([word for _, word, _ in splits], dtype=np.int32),
+                "split_keeps": np.array([keeps for _, _, keeps in splits], dtype=np.uint64),
+                "default_words": np.array([word for word, _ in defaults], dtype=np.int32),
+                "default_keeps": np.array([keeps for _, keeps in defaults], dtype=np.uint64),
+                "set_begins": np.cumsum([0, *map(len, bits)], dtype=np.int64),
+                "set_bits": np.array([word for words in bits for word in words], dtype=np.uint32),
+                "first_words": first_words,
+                "first_leaves": first_leaves,
+                "leaves": np.array(leaves, dtype=np.float64),
+            },
+            words=int(first_words[-1]),
+            trees=len(trees.trees),
+            link=trees.link,
+            scale=trees.scale,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Clearing:
+    threshold: float
+    split: Split
+    keeps: tuple[tuple[int, int], ...]
+
+
+def _words(tree: Tree) -> int:
+    return -(-len(tree.leaves) // 64)
+
+
+def _left_to_right(tree: Tree) -> tuple[Sequence[int], Sequence[tuple[int, int]]]:
+    """A tree's leaves from left to right, and of each split the places of those below its left side."""
+    sizes = [0] * len(tree.splits)
+    for node in reversed(range(len(tree.splits))):
+        sizes[node] = sum(sizes[child] if child >= 0 else 1 for child in (tree.splits[node].left, tree.splits[node].right))
+    order = [0] * len(tree.leaves)
+    below = [(0, 0)] * len(tree.splits)
+    starts = [0] * len(tree.splits)
+    for node, split in enumerate(tree.splits):
+        middle = starts[node] + (sizes[split.left] if split.left >= 0 else 1)
+        below[node] = starts[node], middle
+        for child, start in ((split.left, starts[node]), (split.right, middle)):
+            if child >= 0:
+                starts[child] = start
+            else:
+                order[-1 - child] = start
+    return sorted(range(len(order)), key=order.__getitem__), below
+
+
+def _keeps(first: int, begin: int, end: int) -> Iterator[tuple[int, int]]:
+    """What is left of the words of a tree, the first of which is `first`, once its leaves from `begin` until `end` are cleared."""
+    for word in range(begin // 64, -(-end // 64)):
+        low, high = max(begin - 64 * word, 0), min(end - 64 * word, 64)
+        yield first + word, _EVERYTHING ^ ((1 << high) - (1 << low))
+
+
+def _bits(codes: frozenset[int]) -> list[int]:
+    words = [0] * (max(codes, default=-1) // 32 + 1)
+    for code in codes:
+        words[code // 32] |= 1 << code % 32
+    return words

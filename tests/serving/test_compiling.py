@@ -1,0 +1,75 @@
+import time
+from pathlib import Path
+
+import lightgbm
+import numpy as np
+import pytest
+
+from contracts.metrics import SCORER_COMPILED
+from decisions.kernel import find_compiler
+from decisions.matrix import ModelColumns, paired_rows
+from decisions.policies import PolicySpec
+from decisions.scorer import ConstantScorer
+from releases.bundle import BundleParts
+from serving.compiling import Compiling
+from serving.metrics import Metrics
+from serving.service import DecisionService
+
+from .conftest import CATALOGUE, FEATURES, Shop, parts_of
+
+
+@pytest.fixture(scope="module")
+def modelled() -> BundleParts:
+    """A release with a model of what the candidates' prices and the cart are worth."""
+    chance = np.random.default_rng(2)
+    columns = ModelColumns.of(FEATURES.names, CATALOGUE)
+    matrix = paired_rows(chance.normal(size=(600, len(FEATURES.names))), columns, chance.integers(0, 4, 600))
+    data = lightgbm.Dataset(matrix, matrix[:, 4] * matrix[:, -1] + chance.normal(size=600), feature_name=list(columns.names))
+    booster = lightgbm.train({"verbosity": -1, "num_threads": 1, "num_leaves": 15}, data, 30)
+    return parts_of(PolicySpec("epsilon_greedy", 0.1), "lightgbm", {"model.txt": str(booster.model_to_string()).encode()})
+
+
+def scorer_of(service: DecisionService) -> str:
+    return service.status().use_cases[0].arms[0].scorer
+
+
+def until(service: DecisionService, beginning: str) -> str:
+    stop = time.monotonic() + 60.0
+    while not (said := scorer_of(service)).startswith(beginning):
+        assert time.monotonic() < stop, said
+        time.sleep(0.02)
+    return said
+
+
+@pytest.mark.skipif(find_compiler() is None, reason="there is no C compiler here")
+def test_a_model_serves_at_once_and_is_compiled_beside(shop: Shop, service: DecisionService, modelled: BundleParts) -> None:
+    assert scorer_of(service) == "constant"
+    release_id = shop.promote(service, modelled)
+    service.look()
+    first = service.decide("shop", "p-1", {"cart": 3.0})
+    until(service, "compiled")
+
+    later = service.decide("shop", "p-2", {"cart": 3.0})
+
+    assert first.release_id == later.release_id == release_id
+    assert [candidate.score for candidate in later.candidates] == [candidate.score for candidate in first.candidates]
+    assert service.metrics.totals(SCORER_COMPILED) == {("shop", release_id): 1.0}
+
+
+def test_where_it_cannot_be_compiled_it_serves_on_and_says_why(
+    shop: Shop, service: DecisionService, modelled: BundleParts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    release_id = shop.promote(service, modelled)
+    service.look()
+
+    assert until(service, "LightGBM:") == "LightGBM: there is no C compiler here (cc, gcc, clang)"
+    assert service.decide("shop", "p-1").release_id == release_id
+    assert service.metrics.totals(SCORER_COMPILED) == {("shop", release_id): 0.0}
+
+
+def test_nothing_starts_for_a_scorer_without_a_model(tmp_path: Path) -> None:
+    compiling = Compiling(tmp_path / "compiled", Metrics())
+    compiling.offer("shop", "r-1", ConstantScorer())
+    compiling.stop()
+    assert not (tmp_path / "compiled").exists()
