@@ -5,6 +5,7 @@ from releases.bundle import sign_again
 from releases.ledger import Act, ReleaseRow
 from releases.registry import Registry
 from services import ports
+from serving.keys import services_key
 from serving.operations import Desk
 from storage.layout import Layout
 
@@ -17,7 +18,7 @@ def bring_back(layout: Layout, row: ReleaseRow, mlflow: str) -> None:
         NotFound: it does not know the release.
         BundleRefused: what it has is another release than the ledger's, or is not signed.
     """
-    found = Registry(mlflow).fetch(row.use_case, row.release_id, layout.bundles, layout.secrets)
+    found = Registry(mlflow, services_key(layout)).fetch(row.use_case, row.release_id, layout.bundles, layout.secrets)
     if found.digest != row.digest:
         raise BundleRefused(row.release_id, f"MLflow's has the digest {found.digest}, the ledger's is {row.digest}")
 

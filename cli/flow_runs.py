@@ -12,7 +12,7 @@ from client.client import Client
 from contracts.errors import StepRefused
 from releases.inbox import Inbox
 from services.ports import Addresses
-from serving.keys import hook_secret
+from serving.keys import hook_secret, services_key
 from storage.layout import Layout
 
 Tell = Callable[[str], None]
@@ -58,7 +58,8 @@ def follow(
     pause = partial(_pause, stopping or threading.Event())
     run_id = _run_id(layout, inbox_id, pause)
     told = 0
-    with httpx.Client(base_url=f"{addresses.prefect}/api", timeout=10.0, trust_env=False) as client:
+    headers = {"authorization": f"Bearer {services_key(layout)}"}
+    with httpx.Client(base_url=f"{addresses.prefect}/api", timeout=10.0, trust_env=False, headers=headers) as client:
         while True:
             try:
                 run = client.get(f"/flow_runs/{run_id}").raise_for_status().json()

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,7 @@ from flows.guard import Guard
 from flows.place import settings_here
 from releases.inbox import Inbox, InboxRow
 from releases.ledger import Ledger
+from serving.keys import services_key
 from serving.operations import Desk
 from storage.installation import open_installation
 from storage.layout import Layout
@@ -197,7 +199,10 @@ def _dispatch(settings: Settings, ended: threading.Event, watch: Watch) -> None:
     clock = open_installation(layout, settings.clock).clock
     address = os.environ.get("PREFECT_API_URL", f"http://127.0.0.1:{settings.ports.prefect}/api")
     reconciled = time.monotonic()
-    with closing(Inbox(layout.ledger)) as inbox, httpx.Client(base_url=address, timeout=10.0, trust_env=False) as client:
+    with (
+        closing(Inbox(layout.ledger)) as inbox,
+        httpx.Client(base_url=address, timeout=10.0, trust_env=False, auth=with_key(layout)) as client,
+    ):
         dispatcher = Dispatcher(inbox, client, clock, settings.use_cases, f"dispatcher-{os.getpid()}-{time.time_ns()}")
         while not ended.wait(LOOK_S):
             if watch.awake:
@@ -213,6 +218,16 @@ def _dispatch(settings: Settings, ended: threading.Event, watch: Watch) -> None:
             except StoreUnavailable as error:
                 print(error, flush=True)
                 ended.wait(1.0)
+
+
+def with_key(layout: Layout) -> Callable[[httpx.Request], httpx.Request]:
+    """Puts the key of the installation's own processes on each request, as it is by then."""
+
+    def keyed(request: httpx.Request) -> httpx.Request:
+        request.headers["authorization"] = f"Bearer {services_key(layout)}"
+        return request
+
+    return keyed
 
 
 def main() -> int:

@@ -18,7 +18,6 @@ from flows.place import Place, open_place
 from flows.promotion import conclude_experiment
 from monitoring.measure import measure
 from releases.ledger import Act
-from releases.registry import Registry
 from releases.stages import reject
 from serving.operations import Desk, check_signed_off
 from storage.measures import ExperimentMeasure, Interval, Measures, ShadowMeasure, UseCaseMeasures, write
@@ -123,7 +122,7 @@ def follow_all(place: Place) -> None:
     """Aliases of the registered models, as the traffic plans say."""
     with place.ledger() as ledger:
         plans = [plan for name in place.use_cases if (plan := ledger.plan(name)) is not None]
-    registry = Registry(place.mlflow)
+    registry = place.registry()
     for plan in plans:
         registry.sync_aliases(plan)
 

@@ -11,6 +11,8 @@ from contracts.errors import StateRefused
 from contracts.events import EventSchema
 from contracts.settings import Settings
 from releases.ledger import Ledger
+from releases.registry import Registry
+from serving.keys import services_key
 from serving.operations import Desk
 from storage.drain import DrainReport, drain
 from storage.installation import open_installation
@@ -45,6 +47,10 @@ class Place:
     def mlflow(self) -> str:
         """Address of MLflow."""
         return os.environ.get("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{self.settings.ports.mlflow}")
+
+    def registry(self) -> Registry:
+        """MLflow's registry, with the key of the installation's own processes."""
+        return Registry(self.mlflow, services_key(self.layout))
 
     @contextmanager
     def ledger(self) -> Iterator[Ledger]:

@@ -16,7 +16,6 @@ from flows.guard import began_with, compared_with, see
 from flows.place import Place, open_place
 from flows.promotion import superseded
 from releases.ledger import ReleaseRow
-from releases.registry import Registry
 from serving.operations import Desk, challenge, check_signed_off, promote, reject
 from training.canary import Earned, earned_so_far
 from training.experiment import Sources
@@ -116,7 +115,7 @@ def follow(place: Place, use_case: str) -> None:
     with place.ledger() as ledger:
         plan = ledger.plan(use_case)
     if plan is not None:
-        Registry(place.mlflow).sync_aliases(plan)
+        place.registry().sync_aliases(plan)
 
 
 @flow(name="rollout", flow_run_name="rollout {use_case}", log_prints=True)

@@ -21,7 +21,7 @@ from flows.place import Place, open_place
 from flows.promotion import Outcome, Step, allowed, enter_shadow, leave_to_rollout, superseded, take_on
 from releases.bundle import Bundle, BundleParts, read_bundle, write_bundle
 from releases.ledger import Act
-from releases.registry import Logged, Registry
+from releases.registry import Logged
 from releases.revision import code_revision
 from releases.stages import register, reject
 from storage.journal import Journal
@@ -99,7 +99,7 @@ def prove_parity(place: Place, bundle: Bundle, champion: str | None) -> Parity:
 def enter_registry(place: Place, bundle: Bundle, settled: Outcome | None, flow_run: str) -> Logged:
     """The release as a run and, unless it is refused, a model version. What `settled` says stands in the ledger by then."""
     accepted = settled is None or settled.stage != "refused"
-    return Registry(place.mlflow).log_release(bundle, place.clock.now_us(), {"prefect_flow_run": flow_run}, register=accepted)
+    return place.registry().log_release(bundle, place.clock.now_us(), {"prefect_flow_run": flow_run}, register=accepted)
 
 
 @task(name="See whether it may go on", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE)
@@ -179,7 +179,7 @@ def follow(place: Place, use_case: str) -> None:
     with place.ledger() as ledger:
         plan = ledger.plan(use_case)
     if plan is not None:
-        Registry(place.mlflow).sync_aliases(plan)
+        place.registry().sync_aliases(plan)
 
 
 @flow(name="train", flow_run_name="train {use_case}", log_prints=True)

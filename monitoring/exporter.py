@@ -1,22 +1,26 @@
-"""The exporter that Prometheus scrapes: measurements, ledger, inbox, services. `python -m monitoring.exporter`.
+"""The exporter that Prometheus scrapes: measurements, ledger, inbox, services. It runs behind `services.guard`, which asks for a key.
 
 It reads everything anew at each scrape, so it has no state of its own and is never behind.
 """
 
 import os
-import signal
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 from typing import get_args
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
 from contracts.clock import SECOND_US, Clock
 from contracts.metrics import (
@@ -218,27 +222,32 @@ def registry(collector: Collector) -> CollectorRegistry:
     return made
 
 
-def main() -> int:
-    """Serve `/metrics` on loopback until told to end. Settings come from `offerloop.toml` and the environment."""
+def build() -> Starlette:
+    """The application: `/metrics`, and `/healthz` for who asks whether it lives. Settings come from `offerloop.toml` and the environment.
+
+    Raises:
+        StateRefused: the state is another installation's.
+    """
     file = Path("offerloop.toml")
     settings = Settings.build(file.read_text() if file.exists() else "", os.environ)
     layout = Layout(settings.folder)
     clock = open_installation(layout, settings.clock).clock
     ledger, inbox = Ledger(layout.ledger), Inbox(layout.ledger)
     collector = InstallationCollector(layout, settings.use_cases, clock, ledger, inbox, lambda: services_up(layout))
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    server, thread = start_http_server(settings.ports.metrics, "127.0.0.1", registry(collector))
-    print(f"metrics at http://127.0.0.1:{server.server_port}/metrics", flush=True)
-    ended.wait()
-    server.shutdown()
-    thread.join()
-    server.server_close()
-    inbox.close()
-    ledger.close()
-    return 0
 
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        inbox.close()
+        ledger.close()
 
-if __name__ == "__main__":
-    sys.exit(main())
+    shown = registry(collector)
+
+    async def metrics(request: Request) -> Response:
+        encode, kind = choose_encoder(request.headers.get("accept", ""))
+        return Response(await run_in_threadpool(encode, shown), headers={"content-type": kind})
+
+    async def health(_: Request) -> PlainTextResponse:
+        return PlainTextResponse("alive\n")
+
+    return Starlette(routes=[Route("/healthz", health), Route("/metrics", metrics)], lifespan=lifespan)

@@ -22,14 +22,16 @@ def write_targets(layout: Layout, addresses: Mapping[str, str]) -> Path:
     return path
 
 
-def configuration(targets: Path, interval_s: int = 5) -> str:
-    """A `prometheus.yml` that scrapes what a file of targets names."""
+def configuration(targets: Path, key: Path, interval_s: int = 5) -> str:
+    """A `prometheus.yml` that scrapes what a file of targets names, with the key that stands in another."""
     return f"""\
 global:
   scrape_interval: {interval_s}s
   evaluation_interval: {interval_s}s
 scrape_configs:
   - job_name: offerloop
+    authorization:
+      credentials_file: "{key}"
     file_sd_configs:
       - files: ["{targets}"]
         refresh_interval: {interval_s}s
@@ -37,7 +39,7 @@ scrape_configs:
 
 
 def write_configuration(layout: Layout) -> Path:
-    """Write a `prometheus.yml` beside the targets, for a Prometheus on this machine."""
+    """Write a `prometheus.yml` beside the targets, for a Prometheus on this machine that this user runs."""
     path = targets_path(layout).with_name("prometheus.yml")
-    write_bytes(path, configuration(targets_path(layout)).encode())
+    write_bytes(path, configuration(targets_path(layout), layout.metrics_key).encode())
     return path

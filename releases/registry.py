@@ -65,11 +65,17 @@ class Registry:
 
     Every method raises `StoreUnavailable` when the server cannot be reached or fails: nothing is left half done that calling it again would
     not complete.
+
+    Args:
+        tracking_uri: of the server.
+        key: that the server asks for; MLflow's clients of this process show it from then on.
     """
 
-    def __init__(self, tracking_uri: str) -> None:
+    def __init__(self, tracking_uri: str, key: str = "") -> None:
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
+        if key:
+            os.environ["MLFLOW_TRACKING_TOKEN"] = key
         from mlflow import MlflowClient  # why: an engine that only flows need, whose telemetry is switched on by its import
 
         self._uri = tracking_uri.rstrip("/")

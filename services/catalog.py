@@ -46,7 +46,7 @@ def services(settings: Settings, layout: Layout, addresses: Addresses) -> tuple[
     python = sys.executable
     ray_variables = ray.environment(settings, addresses, layout)
     prefect = environment.prefect(layout, addresses)
-    uvicorn = (python, "-m", "uvicorn", "--log-level", "warning", "--host", LOOPBACK, "--port")
+    guard = (python, "-m", "services.guard")
     made: tuple[Service, ...] = (
         Service(
             "serve",
@@ -73,7 +73,7 @@ def services(settings: Settings, layout: Layout, addresses: Addresses) -> tuple[
         Service(
             "mlflow",
             "MLflow",
-            (*uvicorn, str(addresses.ports.mlflow), "mlflow.server.fastapi_app:app"),
+            (*guard, "mlflow"),
             environment.mlflow(layout),
             Http(f"{addresses.mlflow}/health"),
             niceness=10,
@@ -82,7 +82,7 @@ def services(settings: Settings, layout: Layout, addresses: Addresses) -> tuple[
         Service(
             "prefect",
             "Prefect",
-            (*uvicorn, str(addresses.ports.prefect), "--factory", "prefect.server.api.server:create_app"),
+            (*guard, "prefect"),
             prefect,
             Http(f"{addresses.prefect}/api/health"),
             niceness=10,
@@ -107,9 +107,9 @@ def services(settings: Settings, layout: Layout, addresses: Addresses) -> tuple[
         Service(
             "exporter",
             "metrics",
-            (python, "-m", "monitoring.exporter"),
+            (*guard, "metrics"),
             {},
-            Http(addresses.metrics),
+            Http(f"{addresses.metrics.removesuffix('/metrics')}/healthz"),
             niceness=10,
             address=addresses.metrics,
         ),

@@ -1,10 +1,26 @@
 """What an installation keeps to itself, made at its first start: its identity and its secrets."""
 
+from pathlib import Path
+
 from contracts.settings import Settings
 from services.ray import token
-from serving.keys import hook_secret, owner_key, services_key
+from serving.keys import SERVICES, hook_secret, metrics_key, owner_key, services_key
+from storage.files import write_bytes
 from storage.installation import Installation, open_installation
 from storage.layout import Layout
+
+_PROFILE = """\
+# Written at each start: by this, the installation's own processes show Prefect their key.
+active = "offerloop"
+
+[profiles.offerloop]
+PREFECT_API_AUTH_STRING = "{name}:{key}"
+"""
+
+
+def prefect_profile(layout: Layout) -> Path:
+    """The file from which Prefect's clients read the key of the installation's own processes: no variable, which might be printed."""
+    return layout.secrets / "prefect.toml"
 
 
 def make_credentials(settings: Settings) -> Installation:
@@ -17,7 +33,8 @@ def make_credentials(settings: Settings) -> Installation:
     layout.root.mkdir(parents=True, exist_ok=True)
     installation = open_installation(layout, settings.clock)
     owner_key(layout)
-    services_key(layout)
+    metrics_key(layout)
+    write_bytes(prefect_profile(layout), _PROFILE.format(name=SERVICES, key=services_key(layout)).encode(), 0o600)
     hook_secret(layout)
     token(layout)
     return installation

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from contracts.settings import PREFIX, Settings
+from services.credentials import prefect_profile
 from services.ports import Addresses
 from services.processes import INSTANCE, instance_of
 from storage.layout import Layout
@@ -40,6 +41,7 @@ def prefect(layout: Layout, addresses: Addresses) -> dict[str, str]:
     """What Prefect's server, worker and flow runs need to know. Nothing is sent to its makers, and the worker looks every second."""
     return {
         "PREFECT_HOME": str(layout.prefect),
+        "PREFECT_PROFILES_PATH": str(prefect_profile(layout)),
         "PREFECT_API_URL": f"{addresses.prefect}/api",
         "PREFECT_UI_STATIC_DIRECTORY": str(layout.prefect / "ui"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

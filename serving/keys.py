@@ -42,6 +42,9 @@ class Scope(StrEnum):
 OF_PROGRAMS = (Scope.DECIDE, Scope.INGEST, Scope.LABEL, Scope.READ)
 """What a key may do that was made without saying so."""
 
+METRICS = "prometheus"
+"""The key with which Prometheus scrapes, kept there likewise."""
+
 OF_SERVICES = (Scope.READ, Scope.OPERATE)
 MOST_NAME = 64
 NAME_PATTERN = r"[A-Za-z0-9]([A-Za-z0-9 ._@+-]*[A-Za-z0-9._@+-])?"
@@ -219,6 +222,11 @@ def services_key(layout: Layout) -> str:
     return _in_full(layout, SERVICES)
 
 
+def metrics_key(layout: Layout) -> str:
+    """The key with which Prometheus scrapes, made when there is none. It stands in `secrets/metrics_key`."""
+    return _in_full(layout, METRICS)
+
+
 def hook_secret(layout: Layout) -> str:
     """The secret that signs webhooks (`whsec_` and Base64), made when there is none, in `secrets/hook_secret`.
 
@@ -267,7 +275,7 @@ def keys_path(layout: Layout) -> Path:
     return layout.secrets / "api_keys.json"
 
 
-_IN_FULL = {OWNER: ("api_key", tuple(Scope)), SERVICES: ("services_key", OF_SERVICES)}
+_IN_FULL = {OWNER: ("api_key", tuple(Scope)), SERVICES: ("services_key", OF_SERVICES), METRICS: ("metrics_key", (Scope.READ,))}
 """Keys that the installation makes for itself: the file of each, and what it may do."""
 
 

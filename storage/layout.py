@@ -63,6 +63,11 @@ class Layout:
         return self.root / "secrets"
 
     @property
+    def metrics_key(self) -> Path:
+        """The key with which Prometheus scrapes."""
+        return self.secrets / "metrics_key"
+
+    @property
     def logs(self) -> Path:
         """A log a service."""
         return self.root / "logs"

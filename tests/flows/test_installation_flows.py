@@ -23,7 +23,7 @@ from releases.bundle import read_bundle, write_bundle
 from releases.inbox import Inbox, InboxRow
 from releases.ledger import Act, Ledger
 from releases.stages import register, to_challenger, to_shadow
-from serving.keys import hook_secret
+from serving.keys import hook_secret, owner_key
 from storage.installation import open_installation
 from tests.installation import Running, wait_until
 from training.train import start_parts
@@ -35,7 +35,8 @@ BEST = "mens"
 
 
 def prefect(installation: Running, path: str, body: object = None) -> Any:
-    with httpx.Client(base_url=f"{installation.addresses.prefect}/api", timeout=30.0, trust_env=False) as client:
+    headers = {"authorization": f"Bearer {owner_key(installation.layout)}"}
+    with httpx.Client(base_url=f"{installation.addresses.prefect}/api", timeout=30.0, trust_env=False, headers=headers) as client:
         answer = client.get(path) if body is None else client.post(path, json=body)
         return answer.raise_for_status().json()
 
@@ -91,7 +92,8 @@ def test_a_training_is_started_by_webhook_and_its_release_answers(installation: 
     stages = [row.action for row in ledger.rows(USE_CASE) if row.release_id == release_id]
     ledger.close()
     assert stages == ["champion", "shadow", "register"]
-    with httpx.Client(base_url=installation.addresses.mlflow, trust_env=False) as mlflow:
+    headers = {"authorization": f"Bearer {owner_key(installation.layout)}"}
+    with httpx.Client(base_url=installation.addresses.mlflow, trust_env=False, headers=headers) as mlflow:
         alias = mlflow.get("/api/2.0/mlflow/registered-models/alias", params={"name": USE_CASE, "alias": "champion"}).json()
     assert {"key": "release_id", "value": release_id} in alias["model_version"]["tags"]
     artifacts = prefect(installation, "/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [said["run_id"]]}}})

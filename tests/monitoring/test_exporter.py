@@ -2,17 +2,13 @@
 
 import math
 import os
-import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
-from prometheus_client.parser import text_string_to_metric_families
 
 from contracts.clock import DAY_US, HOUR_US, Clock
 from contracts.metrics import BOUNDS, LIMITS, METRICS, SIZES, STEP_NEEDS, VERDICTS, Source
@@ -139,16 +135,3 @@ def test_what_runs_is_what_a_living_supervisor_says(layout: Layout) -> None:
     for supervisor, up in ((os.getpid(), True), (ended.pid, False)):
         (layout.run / "state.json").write_bytes(msgspec.json.encode({"pid": supervisor, "started_s": 1.5, "services": services}))
         assert services_up(layout) == {"supervisor": up, "serve": up, "prefect": False}
-
-
-def test_the_process_serves_on_loopback_and_ends_when_told(repository: Path, environment: dict[str, str], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "monitoring.exporter"]
-    own = environment | {"OFFERLOOP_PORTS__METRICS": "0", "OFFERLOOP_USE_CASES": "shop", "PYTHONPATH": str(repository)}
-    with subprocess.Popen(command, cwd=tmp_path, env=own, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        address = process.stdout.readline().split()[-1]
-        assert address.startswith("http://127.0.0.1:")
-        text = urllib.request.urlopen(address, timeout=10).read().decode()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
-    assert {family.name for family in text_string_to_metric_families(text)} == EXPORTED

@@ -57,6 +57,8 @@ def serving(shown: CollectorRegistry) -> Iterator[str]:
 @pytest.fixture
 def prometheus(layout: Layout, free_port: Callable[[], int]) -> Iterator[Prometheus]:
     configuration = write_configuration(layout)
+    layout.secrets.mkdir(parents=True)
+    layout.metrics_key.write_text("olk_")
     configuration.write_text(configuration.read_text().replace("5s", "1s"))
     with running(configuration, layout.root, free_port()) as started:
         yield started

@@ -8,7 +8,7 @@ from services.credentials import make_credentials
 from services.environment import base, resolved
 from services.ports import choose
 from services.processes import INSTANCE, instance_of
-from serving.keys import hook_secret, owner_key
+from serving.keys import hook_secret, metrics_key, owner_key, services_key
 from storage.layout import Layout
 
 ANY = Ports(api=0, mlflow=0, prefect=0, ray_dashboard=0, metrics=0, proxy_statistics=0)
@@ -41,7 +41,13 @@ def test_whoever_is_started_reads_the_settings_of_who_starts(tmp_path: Path, mon
 def test_no_secret_stands_in_a_command_or_a_variable(tmp_path: Path) -> None:
     settings, layout = settings_in(tmp_path), Layout(tmp_path)
     make_credentials(settings)
-    secrets = [owner_key(layout), hook_secret(layout), (layout.secrets / "ray_token").read_text()]
+    secrets = [
+        owner_key(layout),
+        services_key(layout),
+        metrics_key(layout),
+        hook_secret(layout),
+        (layout.secrets / "ray_token").read_text(),
+    ]
     for service in services(settings, layout, choose(settings)):
         said = " ".join([*service.command, *service.variables.values()])
         assert not any(secret in said for secret in secrets)
@@ -51,7 +57,7 @@ def test_secrets_are_the_owners_alone_and_stay_the_same(tmp_path: Path) -> None:
     settings, layout = settings_in(tmp_path), Layout(tmp_path)
     made = make_credentials(settings)
     before = {path.name: path.read_text() for path in layout.secrets.iterdir()}
-    assert {"api_key", "api_keys.json", "hook_secret", "ray_token", "services_key"} <= set(before)
+    assert {"api_key", "api_keys.json", "hook_secret", "ray_token", "services_key", "metrics_key", "prefect.toml"} <= set(before)
     assert layout.secrets.stat().st_mode & 0o777 == 0o700
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in layout.secrets.iterdir())
     assert make_credentials(settings) == made
