@@ -17,7 +17,7 @@ def console(context: click.Context, as_json: bool) -> int:
     settings = settings_of(context)
     layout = layout_of(settings)
     found = ports.read(layout)
-    address = f"{found.api if found else f'http://{settings.host}:{settings.ports.api}'}{ROOT}/"
+    address = f"{found.public if found else f'http://{settings.host}:{settings.ports.api}'}{ROOT}/"
     owner_key(layout)
     people = [key for key in list_keys(layout) if Scope.VIEW in key.scopes]
     if as_json:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +18,14 @@ import psutil
 
 from cli.here import settings_of
 from cli.output import json_option, print_json
+from cli.up import exposed
 from contracts.errors import OfferloopError
 from contracts.settings import Settings
 from decisions.kernel import find_compiler
 from releases.ledger import Ledger
 from services import ports
 from services.state import supervisor
+from serving.certificate import read_certificate
 from storage.installation import open_installation
 from storage.layout import Layout
 
@@ -34,6 +37,7 @@ LEAST_MEMORY = 4 * 2**30
 LEAST_SHARED = 256 * 2**20
 LEAST_FILES = 1_024
 LEAST_JAVA = 17
+LEAST_DAYS = 14
 FIRST_PYTHON, LAST_PYTHON = (3, 11), (3, 14)
 
 
@@ -151,6 +155,20 @@ def _ports(settings: Settings) -> Iterator[Finding]:
         yield Finding("ports", True, "free")
 
 
+def _open_to_others(settings: Settings) -> Iterator[Finding]:
+    warnings = exposed(settings)
+    yield Finding("reachable", not warnings, "; ".join(warnings) or f"host {settings.host}", "see docs/security.md", needed=False)
+    try:
+        certificate = read_certificate(settings)
+    except OfferloopError as error:
+        yield Finding("TLS", False, str(error), "see docs/security.md")
+        return
+    if certificate is not None:
+        left = (certificate.until - datetime.now(UTC)).days
+        found = f"{', '.join(certificate.names)} until {certificate.until:%Y-%m-%d}"
+        yield Finding("TLS", left > LEAST_DAYS, found, "renew it; a changed file is taken without a restart", needed=False)
+
+
 def _state(settings: Settings) -> Iterator[Finding]:
     layout = Layout(settings.folder)
     if not layout.installation.exists():
@@ -209,6 +227,7 @@ LOOKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _disk,
     _files,
     _ports,
+    _open_to_others,
     _state,
     _use_cases,
 )

@@ -17,7 +17,7 @@ from cli.here import settings_of
 from cli.output import console, json_option, print_json
 from contracts.errors import ServiceFailed
 from contracts.settings import Settings
-from services import ports
+from services import ports, ray
 from services import state as noted
 from services.ports import Addresses
 from services.state import State
@@ -72,8 +72,10 @@ def _with_table(settings: Settings, stopping: threading.Event) -> None:
             if supervisor.state.ready and not said:
                 said = True
                 live.console.print(
-                    f"Decisions at {supervisor.addresses.api} (docs: {supervisor.addresses.api}/docs). Ctrl-C ends everything."
+                    f"Decisions at {supervisor.addresses.public} (docs: {supervisor.addresses.public}/docs). Ctrl-C ends everything."
                 )
+                for warning in exposed(settings):
+                    live.console.print(f"WARNING: {warning}", style="bold red")
         live.console.print("Ending everything …")
 
 
@@ -129,8 +131,9 @@ def _detached(settings: Settings, options: Sequence[str]) -> Addresses:
 
 def _say(settings: Settings, addresses: Addresses, as_json: bool) -> None:
     named = {
-        "decisions": addresses.api,
-        "docs": f"{addresses.api}/docs",
+        "decisions": addresses.public,
+        "docs": f"{addresses.public}/docs",
+        "console": f"{addresses.public}/console/",
         "mlflow": addresses.mlflow,
         "prefect": addresses.prefect,
         "ray": addresses.ray_dashboard,
@@ -141,7 +144,25 @@ def _say(settings: Settings, addresses: Addresses, as_json: bool) -> None:
         return
     for name, address in named.items():
         click.echo(f"{name:<10} {address}")
-    click.echo(f"{'key':<10} {Layout(settings.folder).secrets / 'api_key'}")
+    layout = Layout(settings.folder)
+    click.echo(f"{'key':<10} {layout.secrets / 'api_key'}: for all of them, as Bearer or as password; Ray asks for {ray.token(layout)}")
+    for warning in exposed(settings):
+        click.secho(f"WARNING: {warning}", fg="red", bold=True, err=True)
+
+
+def exposed(settings: Settings) -> list[str]:
+    """What others than this machine's users could read or do, as the settings are."""
+    if ports.on_loopback(settings.host):
+        return []
+    found = []
+    if not settings.serving.tls_certificate:
+        found.append(
+            f"host is {settings.host} without TLS: keys and decisions can be read on the way. Set serving.tls_certificate, or put a "
+            "proxy with TLS before it."
+        )
+    if not settings.serving.require_key:
+        found.append(f"host is {settings.host} and serving.require_key is off: whoever reaches it can decide and write.")
+    return found
 
 
 def _global_options(context: click.Context) -> list[str]:

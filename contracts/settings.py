@@ -13,7 +13,11 @@ PREFIX = "OFFERLOOP_"
 
 
 class Ports(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Ports on loopback. 0 asks for a free one at start."""
+    """Ports on loopback. 0 asks for a free one at start.
+
+    Attributes:
+        inner: of the decision API without TLS, for the installation's own processes, where `api` serves TLS.
+    """
 
     api: int = 8000
     mlflow: int = 5000
@@ -21,6 +25,7 @@ class Ports(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ray_dashboard: int = 8265
     metrics: int = 9464
     proxy_statistics: int = 8404
+    inner: int = 0
 
 
 class Serving(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,6 +38,7 @@ class Serving(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         requests_per_key_s: how often one key may ask a second; 0 for no limit.
         max_connections: open connections at the edge; further ones wait outside.
         request_timeout_s: within which a request must have arrived whole.
+        tls_certificate: a file of PEM certificates, with which the API and the console serve TLS; its key too, unless `tls_key` names that.
     """
 
     min_replicas: int = 1
@@ -47,6 +53,8 @@ class Serving(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_body_bytes: int = 1_048_576
     max_batch: int = 1_000
     require_key: bool = True
+    tls_certificate: str = ""
+    tls_key: str = ""
 
 
 class ClockSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,7 +83,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         state: the one folder of the installation's state.
         image: the container image that this runs from, where it does; releases note it, so that one can go back to their code.
-        host: the address everything listens on.
+        host: the address that the decision API and the console listen on; all else listens on loopback.
         use_cases: the ones that run, each a folder of `use_cases/`.
         approvers: by use case, who may sign its releases off here, in place of those whom the use case names.
         feature_engine: what computes features in bulk; Spark on `spark_master`, where one machine is too small.

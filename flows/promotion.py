@@ -15,6 +15,7 @@ from releases.inbox import Inbox
 from releases.ledger import Act, Ledger
 from releases.stages import reject, retire, to_challenger, to_champion, to_shadow
 from serving.catching_up import WAITING
+from serving.environment import own_address
 from serving.keys import owner_key
 from serving.operations import ROLLOUT, Desk, approval_of
 from training.comparison import Conclusion
@@ -144,7 +145,7 @@ def _refusal(place: Place, use_case: str, release_id: str, version: int) -> str:
 
     A release that waits for its features is none that is refused: it serves as soon as they are made.
     """
-    address = f"http://127.0.0.1:{place.settings.ports.api}/v1/status"
+    address = f"{own_address(place.settings)}/v1/status"
     headers = {"authorization": f"Bearer {owner_key(place.layout)}"}
     until, waits = time.monotonic() + SEEN_S, f"the decision API has not taken plan {version} after {SEEN_S:.0f} s"
     while time.monotonic() < until:

@@ -34,7 +34,9 @@ def base(settings: Settings, addresses: Addresses) -> dict[str, str]:
 def resolved(settings: Settings, addresses: Addresses) -> Settings:
     """The settings with the ports in use, and with paths that do not depend on the current folder."""
     sources = {name: _absolute(where) for name, where in settings.attribute_sources.items()}
-    return msgspec.structs.replace(settings, state=str(settings.folder), ports=addresses.ports, attribute_sources=sources)
+    named = {name: os.path.abspath(file) for name in ("tls_certificate", "tls_key") if (file := getattr(settings.serving, name))}
+    serving = msgspec.structs.replace(settings.serving, **named)
+    return msgspec.structs.replace(settings, state=str(settings.folder), ports=addresses.ports, attribute_sources=sources, serving=serving)
 
 
 def prefect(layout: Layout, addresses: Addresses) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import random
 import socket
+from ipaddress import ip_address
 from pathlib import Path
 
 import msgspec
@@ -22,7 +23,6 @@ class RayPorts(msgspec.Struct, frozen=True):
     agent: int
     client: int
     metrics: int
-    dashboard_metrics: int
     proxy: int
 
 
@@ -32,11 +32,17 @@ class Addresses(msgspec.Struct, frozen=True):
     host: str
     ports: Ports
     ray: RayPorts
+    tls: bool = False
 
     @property
     def api(self) -> str:
-        """Base address of the decision API, as seen from this machine."""
-        return f"http://{LOOPBACK if self.host == '0.0.0.0' else self.host}:{self.ports.api}"
+        """Base address of the decision API for the installation's own processes: without TLS."""
+        return f"http://{LOOPBACK}:{self.ports.inner}" if self.tls else self.public
+
+    @property
+    def public(self) -> str:
+        """Base address of the decision API for everybody else, as seen from this machine."""
+        return f"{'https' if self.tls else 'http'}://{LOOPBACK if self.host == '0.0.0.0' else self.host}:{self.ports.api}"
 
     @property
     def mlflow(self) -> str:
@@ -79,7 +85,20 @@ def choose(settings: Settings, last: Addresses | None = None) -> Addresses:
         name: port or _find(taken, getattr(last and last.ports, name, 0)) for name, port in msgspec.structs.asdict(settings.ports).items()
     }
     ray = {name: _find(taken, getattr(last and last.ray, name, 0)) for name in RayPorts.__struct_fields__}
-    return Addresses(settings.host, Ports(**ports), RayPorts(**ray))
+    return Addresses(settings.host, Ports(**ports), RayPorts(**ray), bool(settings.serving.tls_certificate))
+
+
+def on_loopback(host: str) -> bool:
+    """Whether only processes of this machine reach an address.
+
+    Example:
+        >>> on_loopback("127.0.0.1"), on_loopback("localhost"), on_loopback("0.0.0.0"), on_loopback("10.0.0.7")
+        (True, True, False, False)
+    """
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def write(layout: Layout, addresses: Addresses) -> None:

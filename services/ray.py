@@ -48,7 +48,8 @@ def environment(settings: Settings, addresses: Addresses, layout: Layout) -> dic
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token(layout)),
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        "DASHBOARD_METRIC_PORT": str(ray.dashboard_metrics),
+        # why: the dashboard's own metrics ask for no key and are of no use here; Ray has no switch, but goes on without a port that is none
+        "DASHBOARD_METRIC_PORT": "-1",
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ray.proxy),
     }

@@ -23,6 +23,7 @@ from services.environment import resolved
 from services.ports import LOOPBACK, Addresses
 from services.processes import end_all, instance_of, start
 from services.state import ServiceState, Stage, State
+from serving.certificate import Renewals, write_certificate
 from serving.environment import short_folder
 from storage.layout import Layout
 from use_cases.definition import load_all
@@ -209,7 +210,7 @@ def supervised(
 
     Raises:
         StateRefused: another process runs this installation, or its state is of another kind.
-        SettingsError: a port is taken.
+        SettingsError: a port is taken; the certificate for TLS cannot be used.
         NotFound, DefinitionError: a use case is not there, or written wrongly.
     """
     layout = Layout(settings.folder)
@@ -218,6 +219,7 @@ def supervised(
         end_all(instance_of(layout.root))
         load_all(settings.use_cases, settings.approvers)
         make_credentials(settings)
+        write_certificate(settings)
         addresses = ports.choose(settings, ports.read(layout))
         ports.write(layout, addresses)
         write_targets(layout, {"exporter": f"{LOOPBACK}:{addresses.ports.metrics}", "serving": f"{LOOPBACK}:{addresses.ray.metrics}"})
@@ -226,4 +228,6 @@ def supervised(
         supervisor = Supervisor(known, addresses, services(known, layout, addresses), on_change, stopping)
         stack.callback(supervisor.stop)
         supervisor.start()
+        if settings.serving.tls_certificate:
+            Renewals(known, supervisor.stopping).start()
         yield supervisor

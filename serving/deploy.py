@@ -16,6 +16,7 @@ import msgspec
 from contracts.errors import OfferloopError, ServiceFailed
 from contracts.settings import Settings
 from serving.console import ROOT
+from serving.environment import ingress, own_address
 from storage.layout import Layout
 
 APPLICATION = "offerloop"
@@ -50,9 +51,10 @@ def deploy(settings: Settings, ready_s: float = READY_S) -> None:
                 raise ServiceFailed("serving", f"finds no Ray after {ready_s:.0f} s: {error}", str(Layout(settings.folder).logs)) from error
             time.sleep(0.5)
     try:
+        host, port = ingress(settings)
         serve.start(
             proxy_location="HeadOnly",
-            http_options={"host": settings.host, "port": settings.ports.api, "keep_alive_timeout_s": 60},
+            http_options={"host": host, "port": port, "keep_alive_timeout_s": 60},
             logging_config={"enable_access_log": False},
         )
         serve.run(application(settings), name=APPLICATION, route_prefix="/", blocking=False)
@@ -126,7 +128,7 @@ def wait_until_ready(settings: Settings, until: float) -> None:
     Raises:
         ServiceFailed: it has not by then.
     """
-    address = f"http://{settings.host}:{settings.ports.api}/readyz"
+    address = f"{own_address(settings)}/readyz"
     said = "no answer"
     with httpx.Client(timeout=2.0, trust_env=False) as client:
         while time.monotonic() < until:

@@ -15,10 +15,21 @@ import msgspec
 from contracts.settings import Ports, Settings
 from serving.admission import STARTED
 from serving.examples import DETAILS
+from serving.keys import Scope, list_keys
 from serving.messages import Problem
 from serving.problems import BY_NAME, RETRY_AFTER_S
 from storage.files import write_bytes
+from storage.layout import Layout
 
+LOOPBACK = "127.0.0.1"
+
+CERTIFICATE = "edge.pem"
+"""In the secrets folder: certificate and key with which HAProxy serves TLS."""
+
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""Of TLS 1.2; 1.3 has none that are weak."""
+
+HSTS_S = 31_536_000
 PAGES = {403: "forbidden", 404: "no-such-path", 408: "slow", 413: "too-large", 429: "too-many", 503: "unavailable"}
 """What HAProxy answers by itself, by its status, and the kind of problem that it is told as."""
 
@@ -55,6 +66,7 @@ def write_proxy(folder: Path, settings: Settings, ports: Ports, binary: str) -> 
     folder.chmod(0o700)
     for code, kind in PAGES.items():
         write_bytes(folder / f"{code}.http", page(kind, settings))
+    write_bytes(folder / "readers", readers(settings), 0o600)
     script = folder / "haproxy"
     write_bytes(folder / "haproxy.sed", edits(folder, settings, ports).encode())
     write_bytes(script, _SCRIPT.format(folder=folder, binary=binary).encode(), 0o700)
@@ -110,14 +122,37 @@ backend offerloop_large\\
     stick-table type string len 8 size 1 expire 10m store conn_cur
 /^frontend http_frontend$/,/^    bind /{{
 /^    bind /a\\
-{_lines(front(settings))}
+{_lines([*secure(settings, ports), *front(settings)])}
 }}
 s|^    server \\(.*\\) check|    server \\1 maxconn {serving.max_ongoing_requests} check|
 s|^    http-request return status 404 content-type text/plain .*|    http-request deny deny_status 503|
-s|^  bind \\*:{ports.proxy_statistics}$|  bind {settings.host}:{ports.proxy_statistics}|
+s|^  bind \\*:{ports.proxy_statistics}$|  bind {LOOPBACK}:{ports.proxy_statistics}|
 /^  stats enable$/i\\
+  http-request set-var(txn.key) req.hdr(authorization),field(2," "),sha2(256),hex\\
+  http-request set-var(txn.password) req.hdr(authorization),field(2," "),b64dec,field(2,:),sha2(256),hex\\
+  acl known var(txn.key),lower -m str -f {folder}/readers\\
+  acl known var(txn.password),lower -m str -f {folder}/readers\\
+  http-request auth realm Offerloop unless known\\
   http-request use-service prometheus-exporter if {{ path /metrics }}
 """
+
+
+def secure(settings: Settings, ports: Ports) -> list[str]:
+    """The lines of the frontend that serve TLS, if there is a certificate; what comes by its other way is the installation's own."""
+    if not settings.serving.tls_certificate:
+        return []
+    file = Layout(settings.folder).secrets / CERTIFICATE
+    return [
+        f"bind {settings.host}:{ports.api} ssl crt {file} ssl-min-ver TLSv1.2 ciphers {CIPHERS} alpn http/1.1",
+        "http-request set-header x-forwarded-proto https if { ssl_fc }",
+        f'http-after-response set-header strict-transport-security "max-age={HSTS_S}" if {{ ssl_fc }}',
+    ]
+
+
+def readers(settings: Settings) -> bytes:
+    """Digests of the keys that may read HAProxy's statistics, a line each: those there are when Ray starts."""
+    known = list_keys(Layout(settings.folder))
+    return "".join(f"{key.sha256}\n" for key in known if Scope.READ in key.scopes and key.expires_at_s is None).encode()
 
 
 def front(settings: Settings) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from contracts.digests import digest_of_bytes
 from contracts.settings import Ports, Settings
-from serving.edge import write_proxy
+from serving.edge import LOOPBACK, write_proxy
 
 REPLICA_PORTS = (30_000, 31_000)
 """Where replicas listen, on loopback; Ray takes the first that is free."""
@@ -23,6 +23,17 @@ _ROOT = Path(__file__).resolve().parents[1]
 def short_folder(settings: Settings) -> Path:
     """A folder for sockets of this installation. A socket's path may have 107 characters, so it cannot lie in the state folder."""
     return Path("/tmp") / f"offerloop-{digest_of_bytes(str(settings.folder).encode())[:8]}"
+
+
+def ingress(settings: Settings) -> tuple[str, int]:
+    """Where Ray's ingress listens: as the settings say, or where TLS is served on loopback, for the installation's own processes."""
+    return (LOOPBACK, settings.ports.inner) if settings.serving.tls_certificate else (settings.host, settings.ports.api)
+
+
+def own_address(settings: Settings) -> str:
+    """Base address of the decision API for the installation's own processes."""
+    host, port = ingress(settings)
+    return f"http://{LOOPBACK if host == '0.0.0.0' else host}:{port}"
 
 
 def variables(settings: Settings, ports: Ports) -> dict[str, str]:

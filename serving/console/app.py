@@ -157,7 +157,8 @@ class Console:
                 page = await run_in_threadpool(make, replace(asked, refusal=error))
                 return await self._rendered(request, person, replace(page, status=status_of(error)))
             response = RedirectResponse(ROOT + done.to, 303)
-            response.set_cookie(NOTICE, self._sessions.seal("notice", done.notice[:1_000]), 60, path=ROOT, httponly=True, samesite="strict")
+            notice = self._sessions.seal("notice", done.notice[:1_000])
+            response.set_cookie(NOTICE, notice, 60, path=ROOT, httponly=True, samesite="strict", secure=_secure(request))
             return response
 
         return act
@@ -166,7 +167,7 @@ class Console:
         if request.method != "POST":
             if await self._person(request) is not None:
                 return RedirectResponse(ROOT + _inside(request.query_params.get("next", "")), 303)
-            return self._sign_in_page(_inside(request.query_params.get("next", "")))
+            return self._sign_in_page(request, _inside(request.query_params.get("next", "")))
         form = await _form(request)
         following, address = _inside(form.get("next", "")), _address(request)
         try:
@@ -177,20 +178,20 @@ class Console:
             await run_in_threadpool(self._failed.add, address, error)
             await self._sleep(self._attempts.failed(address))
             said = "This key is not known." if isinstance(error, Unauthorized) else f"{error} The console needs the scope `view`."
-            return self._sign_in_page(following, said, 403 if isinstance(error, Forbidden) else 401)
+            return self._sign_in_page(request, following, said, 403 if isinstance(error, Forbidden) else 401)
         except OfferloopError as error:
-            return self._sign_in_page(following, str(error), status_of(error))
+            return self._sign_in_page(request, following, str(error), status_of(error))
         self._attempts.succeeded(address)
         response = RedirectResponse(ROOT + following, 303)
         response.delete_cookie(FRESH, path=ROOT, httponly=True, samesite="strict")
-        response.set_cookie(COOKIE, cookie, LASTS_S, path=ROOT, httponly=True, samesite="strict", secure=request.url.scheme == "https")
+        response.set_cookie(COOKIE, cookie, LASTS_S, path=ROOT, httponly=True, samesite="strict", secure=_secure(request))
         return response
 
-    def _sign_in_page(self, following: str, refusal: str = "", status: int = 200) -> Response:
+    def _sign_in_page(self, request: Request, following: str, refusal: str = "", status: int = 200) -> Response:
         fresh = secrets.token_urlsafe(18)
         content = {"following": following, "said": refusal, "token": self._sessions.token(fresh)}
         response = Response(self._renderer.render("sign_in.html", content, None), status, media_type="text/html")
-        response.set_cookie(FRESH, fresh, path=ROOT, httponly=True, samesite="strict")
+        response.set_cookie(FRESH, fresh, path=ROOT, httponly=True, samesite="strict", secure=_secure(request))
         return response
 
     async def _sign_out(self, request: Request) -> Response:
@@ -310,6 +311,11 @@ def _inside(path: str) -> str:
     except ValueError:
         return "/"
     return path if fine and path.isascii() and not parts.netloc and not parts.scheme else "/"
+
+
+def _secure(request: Request) -> bool:
+    """Whether the browser came by TLS, as the edge or the proxy before it says."""
+    return request.headers.get("x-forwarded-proto", request.url.scheme) == "https"
 
 
 def _address(request: Request) -> str:

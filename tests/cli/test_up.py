@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cli.up import table_of
-from contracts.settings import Settings
+from cli.up import exposed, table_of
+from contracts.settings import Serving, Settings
 from services import state
 from services.processes import instance_of, members
 from services.state import ServiceState, State
@@ -77,3 +77,11 @@ def _take_terminal() -> None:
     import termios
 
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def test_an_installation_that_others_reach_without_tls_is_said_loudly() -> None:
+    assert exposed(Settings()) == exposed(Settings(host="localhost")) == []
+    assert exposed(Settings(host="10.0.0.7", serving=Serving(tls_certificate="c.pem"))) == []
+    (clear,) = exposed(Settings(host="0.0.0.0"))
+    assert "0.0.0.0 without TLS" in clear
+    assert len(exposed(Settings(host="0.0.0.0", serving=Serving(require_key=False)))) == 2

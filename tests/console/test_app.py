@@ -97,6 +97,25 @@ def test_the_cookie_is_for_the_console_alone_and_for_no_script(place: Place, bro
     cookies = send(client, "/console/sign-in", key=place.key("ada")).headers.get_list("set-cookie")
     made = next(cookie for cookie in cookies if cookie.startswith(COOKIE)).lower()
     assert all(part in made for part in ("httponly", "samesite=strict", "path=/console", "max-age=43200"))
+    assert "secure" not in made
+
+
+def test_a_browser_that_came_by_tls_keeps_its_cookies_for_tls(place: Place, browser_of: Make) -> None:
+    client = browser_of()
+    client.headers["x-forwarded-proto"] = "https"
+    page = client.get("/console/sign-in")
+    fresh = page.headers["set-cookie"]
+    client.headers["cookie"] = fresh.partition(";")[0]
+    answer = client.post("/console/sign-in", data=hidden(page.text) | {"key": place.key("ada")})
+    made = next(cookie for cookie in answer.headers.get_list("set-cookie") if cookie.startswith(COOKIE))
+    assert all("; secure" in cookie.lower() for cookie in (fresh, made))
+
+
+def test_a_sign_in_that_failed_stands_in_the_ledger(place: Place, browser_of: Make, office: Office) -> None:
+    send(browser_of(), "/console/sign-in", key="olk_wrong_secret")
+    row = office.ledger.rows("*", limit=1)[0]
+    assert (row.action, row.actor, row.details["address"]) == ("sign-in", "console", "testclient")
+    assert "not known" in row.reason and "olk_wrong" not in row.reason
 
 
 def test_a_wrong_key_and_one_without_the_scope_are_told_apart(place: Place, browser_of: Make) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import SettingsError
-from contracts.settings import Ports, Settings
+from contracts.settings import Ports, Serving, Settings
 from services.ports import choose, read, write
 from storage.layout import Layout
 
@@ -60,3 +60,12 @@ def test_only_the_decision_api_follows_the_host() -> None:
     assert all(
         address.startswith("http://127.0.0.1:") for address in (addresses.api, addresses.mlflow, addresses.prefect, addresses.metrics)
     )
+
+
+def test_with_tls_the_installation_itself_goes_another_way_than_everybody_else(tmp_path: Path) -> None:
+    settings = Settings(state=str(tmp_path), host="0.0.0.0", ports=ANY, serving=Serving(tls_certificate="c.pem"))
+    addresses = choose(settings)
+    assert addresses.public == f"https://127.0.0.1:{addresses.ports.api}"
+    assert addresses.api == f"http://127.0.0.1:{addresses.ports.inner}" != addresses.public
+    plain = choose(Settings(state=str(tmp_path), ports=ANY))
+    assert plain.api == plain.public == f"http://127.0.0.1:{plain.ports.api}"

@@ -3,6 +3,7 @@ import socket
 import stat
 import subprocess
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 from contracts.settings import Ports, Settings
 from serving import environment
 from serving.environment import short_folder, variables
+from serving.keys import Scope, make_key, owner_key
+from storage.layout import Layout
 
 RENDERED = """global
     log 127.0.0.1:514 local0 info
@@ -77,21 +80,31 @@ def test_the_script_mends_what_ray_renders_and_haproxy_takes_it(settings: Settin
     assert "local0 info" not in path.read_text()
 
 
-def test_it_becomes_haproxy_which_says_503_and_serves_metrics_beside_statistics(settings: Settings) -> None:
+def test_it_becomes_haproxy_which_says_503_and_serves_metrics_to_who_may_read(settings: Settings) -> None:
+    layout = Layout(settings.folder)
+    key, decides = owner_key(layout), make_key(layout, "game", [Scope.DECIDE])
     script = variables(settings, settings.ports)["RAY_SERVE_HAPROXY_BINARY_PATH"]
     path = rendered(settings, short_folder(settings))
     with subprocess.Popen([script, "-db", "-f", str(path)], stderr=subprocess.PIPE) as proxy:
         try:
             answer = exchange(settings.ports.api, "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
             routes = exchange(settings.ports.api, "GET /-/routes HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-            metrics = exchange(settings.ports.proxy_statistics, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            metrics = statistics(settings, "/metrics", f"Bearer {key}")
+            browser = statistics(settings, "/stats", f"Basic {b64encode(f'ada:{key}'.encode()).decode()}")
+            strangers = [statistics(settings, path, f"Bearer {said}") for path in ("/metrics", "/stats") for said in ("", "olk_x", decides)]
         finally:
             proxy.kill()
     assert answer.startswith("HTTP/1.1 503 ")
     assert "retry-after: 1" in answer
     assert "application/problem+json" in answer
     assert routes.startswith("HTTP/1.1 404 ")
-    assert "haproxy_process_nbthread" in metrics
+    assert "haproxy_process_nbthread" in metrics and browser.startswith("HTTP/1.1 200 ")
+    assert all(answer.startswith("HTTP/1.1 401 ") for answer in strangers)
+
+
+def statistics(settings: Settings, path: str, key: str) -> str:
+    said = f"GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: {key}\r\nconnection: close\r\n\r\n"
+    return exchange(settings.ports.proxy_statistics, said)
 
 
 def exchange(port: int, request: str) -> str:
