@@ -14,7 +14,7 @@ import msgspec
 from contracts.errors import InvalidInput, NotReady, TooLarge
 from contracts.metrics import REQUEST_SECONDS, REQUESTS, ROUTES
 from contracts.records import Decision
-from serving import openapi
+from serving import openapi, routes
 from serving.admission import STARTED, Admission
 from serving.arrivals import Arrivals
 from serving.hooks import MOST_BYTES, Hooks
@@ -22,6 +22,7 @@ from serving.intake import read_events, read_outcomes, receipt
 from serving.lifespan import answer_lifespan
 from serving.messages import DecisionRequest, DecisionsAnswer, DecisionsRequest, Health, is_id, read
 from serving.problems import Answer, Refusal, problem_of
+from serving.problems import Headers as Pairs
 from serving.routes import Found, Route, find
 from serving.service import DecisionService
 
@@ -91,6 +92,45 @@ class App:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1003})
 
+    def decide_soon(self, use_case: str, headers: Headers, body: bytes, done: Callable[[Answer, str], None]) -> None:
+        """Answer a request of the route `decisions` without a task of its own: what `__call__` does, from bytes to bytes.
+
+        Args:
+            use_case: from the path.
+            headers: of the request, names in lower case.
+            body: whole.
+            done: called once, in the running event loop, with the answer and the request's id.
+        """
+        started = perf_counter()
+        request_id = _request_id(headers)
+        key = ""
+        quota: Pairs | None = None
+
+        def finish(answer: Answer) -> None:
+            if quota is not None:
+                self.admission.leave(key)
+            self._measure(_DECISIONS_ROUTE.name, answer, started)
+            done(answer, request_id)
+
+        def durable(future: "Future[Decision]") -> None:
+            try:
+                answer = self._decided(future.result())
+                answer = replace(answer, headers=quota) if quota else answer
+            except Exception as error:  # noqa: BLE001  why: as in `_http`
+                answer = _problem(error, request_id)
+            finish(answer)
+
+        try:
+            key = self._admit(_DECISIONS_ROUTE, headers)
+            if len(body) > self._settings.max_body_bytes:
+                raise TooLarge("the body", self._settings.max_body_bytes, "bytes")
+            quota = self.admission.enter(key, headers.get(STARTED))
+            future = self._submit(use_case, body)
+        except Exception as error:  # noqa: BLE001  why: as in `_http`
+            finish(_problem(error, request_id))
+        else:
+            self._here().call(future, durable)
+
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = perf_counter()
         headers: Headers = dict(scope["headers"])
@@ -103,24 +143,31 @@ class App:
         except _Gone:
             return
         except Exception as error:  # noqa: BLE001  why: the edge of the system; whatever it is becomes a problem here, and its trace a log entry
-            answer = problem_of(error, request_id)
-            if answer.status == 500:
-                _LOG.error("request %s failed", request_id, exc_info=error)
+            answer = _problem(error, request_id)
+        self._measure(label, answer, started)
+        await self._send(send, answer, request_id)
+
+    def _measure(self, label: str, answer: Answer, started: float) -> None:
         if label in ROUTES:
             self._service.metrics.add(REQUESTS, label, str(answer.status))
             self._service.metrics.observe(REQUEST_SECONDS, label, value=perf_counter() - started)
-        await self._send(send, answer, request_id)
 
-    async def _answer(self, route: Route, values: Mapping[str, str], headers: Headers, receive: Receive) -> Answer:
+    def _admit(self, route: Route, headers: Headers) -> str:
+        """Whose key it is; empty where none is needed."""
         key = ""
         if route.scope is not None and self._settings.require_key:
             sent = headers.get(b"authorization")
             key = self._service.keys.check(None if sent is None else sent.decode("latin-1"), route.scope)
-        body = b""
         if route.method == "POST":
             kind = headers.get(b"content-type", b"application/json").lower()
             if not kind.startswith(b"application/json"):
                 raise Refusal("media-type", "The body must be sent as application/json.")
+        return key
+
+    async def _answer(self, route: Route, values: Mapping[str, str], headers: Headers, receive: Receive) -> Answer:
+        key = self._admit(route, headers)
+        body = b""
+        if route.method == "POST":
             body = await self._body(headers, receive, MOST_BYTES if route.signed else self._settings.max_body_bytes)
         if route.scope is None:
             return await self._handlers[route.name](values, headers, body)
@@ -148,9 +195,13 @@ class App:
             raise Refusal("slow", f"The body did not arrive within {self._settings.request_timeout_s} s.") from error
 
     async def _decide(self, values: Mapping[str, str], headers: Headers, body: bytes) -> Answer:
+        return self._decided(await self._wait(self._submit(values["use_case"], body)))
+
+    def _submit(self, use_case: str, body: bytes) -> "Future[Decision]":
         asked = read(_DECISION, body)
-        future = self._service.submit(values["use_case"], asked.entity_id, asked.context, asked.decision_id)
-        decision = await self._wait(future)
+        return self._service.submit(use_case, asked.entity_id, asked.context, asked.decision_id)
+
+    def _decided(self, decision: Decision) -> Answer:
         return Answer(200, _ENCODER.encode(self._service.answer(decision)))
 
     async def _decide_many(self, values: Mapping[str, str], headers: Headers, body: bytes) -> Answer:
@@ -205,15 +256,23 @@ class App:
         return Answer(200, openapi.index(), _HTML)
 
     def _wait(self, future: "Future[T]") -> "Awaitable[T]":
+        return self._here().wait(future)
+
+    def _here(self) -> Arrivals:
         loop = asyncio.get_running_loop()
         if self._arrivals is None or self._arrivals.loop is not loop:
             self._arrivals = Arrivals(loop)
-        return self._arrivals.wait(future)
+        return self._arrivals
 
-    async def _send(self, send: Send, answer: Answer, request_id: str) -> None:
+    def headers(self, answer: Answer) -> list[tuple[bytes, bytes]]:
+        """The headers of an answer, but for the request's id."""
         length = (b"content-length", b"%d" % len(answer.body))
         headers = [*_JSON, length] if answer.content_type == _JSON_TYPE else [(b"content-type", answer.content_type), *_SECURITY, length]
         headers += answer.headers
+        return headers
+
+    async def _send(self, send: Send, answer: Answer, request_id: str) -> None:
+        headers = self.headers(answer)
         if self._echo:
             headers.append((b"x-request-id", request_id.encode()))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
@@ -243,11 +302,19 @@ def _found(method: str, path: str) -> tuple[Route, Mapping[str, str]]:
     raise Refusal("method", f"Only {allowed} here.", ((b"allow", allowed.encode()),))
 
 
+def _problem(error: Exception, request_id: str) -> Answer:
+    answer = problem_of(error, request_id)
+    if answer.status == 500:
+        _LOG.error("request %s failed", request_id, exc_info=error)
+    return answer
+
+
 def _request_id(headers: Headers) -> str:
     sent = headers.get(b"x-request-id", b"").decode("latin-1")
     return sent if is_id(sent) else secrets.token_hex(8)
 
 
+_DECISIONS_ROUTE = next(route for route in routes.ROUTES if route.name == "decisions")
 _ENCODER = msgspec.json.Encoder()
 _DECISION = msgspec.json.Decoder(DecisionRequest)
 _DECISIONS = msgspec.json.Decoder(DecisionsRequest)

@@ -3,6 +3,8 @@
 import logging
 import sys
 import threading
+from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -10,6 +12,7 @@ import msgspec
 
 from contracts.settings import Settings
 from serving.app import App
+from serving.direct import Counted, DirectProtocol
 from serving.hooks import Hooks
 from serving.metrics import Metrics, flush_every, ray_exporter
 from serving.service import DecisionService
@@ -50,7 +53,9 @@ def build(settings: bytes) -> App:
         stop.set()
         flushing.join()
 
-    return App(service, hooks, echo_request_id=False, on_shutdown=end)
+    app = App(service, hooks, echo_request_id=False, on_shutdown=end)
+    answer_directly(app)
+    return app
 
 
 def keep_to_loopback() -> None:
@@ -70,6 +75,36 @@ def keep_to_loopback() -> None:
         return bind(server, address.replace("[::]", "127.0.0.1"))
 
     vars(replica)["add_port_to_grpc_server"] = bind_on_loopback
+
+
+def answer_directly(app: App) -> None:
+    """Let the HTTP server that Ray starts in this process hand requests for one decision to the application by `DirectProtocol`.
+
+    Where Ray has changed so that this cannot be done, they go the usual way, several times slower (ray 2.60,
+    `serve/_private/replica.py`, `_maybe_start_direct_ingress_servers`). This runs before, since Ray makes the application first.
+    """
+    from ray.serve._private import replica
+    from ray.serve._private.common import RequestMetadata, RequestProtocol
+
+    start: Callable[..., Awaitable[tuple[Any, Any]]] | None = getattr(replica, "start_asgi_http_server", None)
+
+    async def start_direct(asgi: Any, *arguments: Any, **options: Any) -> tuple[Any, Any]:
+        assert start is not None
+        task, server = await start(asgi, *arguments, **options)
+        try:
+            ray_replica = asgi.__self__
+            if ray_replica._user_callable_wrapper._run_user_code_in_separate_thread:
+                raise AttributeError("the application has an event loop of its own")
+            request = RequestMetadata("", "", is_direct_ingress=True, _request_protocol=RequestProtocol.HTTP)
+            server.config.http = partial(DirectProtocol, app, Counted(ray_replica._metrics_manager, request))
+        except AttributeError as error:
+            _LOG.error("decisions go through Ray's own handling of requests, which is several times slower: %s", error)
+        return task, server
+
+    if start is None:
+        _LOG.error("Ray has changed: decisions go through its own handling of requests, which is several times slower")
+    else:
+        vars(replica)["start_asgi_http_server"] = start_direct
 
 
 class Replica:
