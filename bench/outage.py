@@ -210,6 +210,14 @@ def hit(found: Sequence[psutil.Process], number: signal.Signals = signal.SIGKILL
     return count
 
 
+def ended(process: psutil.Process) -> bool:
+    """Whether a process has ended, its sockets closed, though it may not have been reaped."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def seconds_until(holds: Callable[[], Any], patience_s: float, look_s: float = 0.2) -> float:
     """Seconds until something holds; infinite when it has not within one's patience."""
     began_s = time.monotonic()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from bench.acknowledged import check
-from bench.outage import REPLICA, Traffic, hit, processes, seconds_until
+from bench.outage import REPLICA, Traffic, ended, hit, processes, seconds_until
 from bench.rows import Figure, Measurement
 from bench.served import served
 
@@ -27,6 +27,7 @@ def measure(options: Sequence[str]) -> Measurement:
     chosen = parser.parse_args(options)
     chance = random.Random(chosen.seed)
     killed_s: list[float] = []
+    gone_s: list[float] = []
     back: list[float] = []
     with served(chosen.use_case, chosen.replicas) as running:
         seconds_until(lambda: len(running.replicas()) == chosen.replicas, PATIENCE_S)
@@ -36,11 +37,14 @@ def measure(options: Sequence[str]) -> Measurement:
                 victim = chance.choice(processes(running, REPLICA))
                 killed_s.append(time.monotonic())
                 hit([victim])
+                seconds_until(lambda victim=victim: ended(victim), PATIENCE_S, 0.001)  # type: ignore[misc]
+                gone_s.append(time.monotonic())
                 back.append(seconds_until(lambda: len(running.replicas()) == chosen.replicas, PATIENCE_S))
                 time.sleep(max(0.0, killed_s[-1] + chosen.every - time.monotonic()))
         findings = check(running.desk.layout, running.desk.use_cases[chosen.use_case].schema, traffic.history)
     broken = [one for one in traffic.tries if one.status != 200]
-    later = [one for one in broken if not any(one.asked_s <= moment <= one.ended_s for moment in killed_s)]
+    dying = list(zip(killed_s, gone_s, strict=True))
+    later = [one for one in broken if not any(one.asked_s <= gone and one.ended_s >= killed for killed, gone in dying)]
     figures = (
         Figure("requests that failed through the client", float(len(traffic.failed)), 0.0, ""),
         Figure("raw requests that failed and were not in flight at a kill", float(len(later)), 0.0, ""),
@@ -48,9 +52,11 @@ def measure(options: Sequence[str]) -> Measurement:
         Figure("acknowledged and lost", float(len(findings.lost)), 0.0, ""),
         Figure("kept twice, or answered in two ways", float(len(findings.doubled) + len(findings.differing)), 0.0, ""),
     )
+    slowest_end_s = max(gone - killed for killed, gone in dying)
     notes = [
         f"{len(killed_s)} kills with -9 of {chosen.replicas} replicas; {traffic.history.acknowledged} acknowledged writes looked for",
         f"{traffic.asked} requests through the typed client; {len(traffic.tries)} raw ones, of which {len(broken)} failed",
+        f"in flight: a replica was killed, or on its way out, between being asked and failing; that took {slowest_end_s:.3f} s at most",
         f"seconds until all replicas answered again: {', '.join(f'{value:.1f}' for value in back)}",
         *traffic.failed[:3],
         *(f"raw: {one.status} {one.said}" for one in later[:3]),

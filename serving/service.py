@@ -101,7 +101,7 @@ class DecisionService:
         self._shadow.stop()
         self.journal.close()
         self.ledger.close()
-        self.health.publish(at_once=True)
+        self._publish_health(at_once=True)
         self.metrics.flush()
 
     def __enter__(self) -> "DecisionService":
@@ -452,8 +452,11 @@ class DecisionService:
 
     def _each_round(self) -> None:
         self._follow_keys()
+        self._publish_health()
+
+    def _publish_health(self, *, at_once: bool = False) -> None:
         try:
-            self.health.publish()
+            self.health.publish(at_once=at_once)
         except OSError:
             _LOG.exception("the health of releases cannot be published; what serves serves on")
 
