@@ -59,7 +59,11 @@ def measure(options: Sequence[str]) -> Measurement:
         f"in flight: a replica was killed, or on its way out, between being asked and failing; that took {slowest_end_s:.3f} s at most",
         f"seconds until all replicas answered again: {', '.join(f'{value:.1f}' for value in back)}",
         *traffic.failed[:3],
-        *(f"raw: {one.status} {one.said}" for one in later[:3]),
+        *(f"raw, asked {_since(one.asked_s, killed_s):.3f} s behind a kill: {one.status} {one.said}" for one in later[:8]),
         *([str(findings)] if str(findings) else []),
     ]
     return Measurement("R1", figures, tuple(notes))
+
+
+def _since(moment_s: float, killed_s: Sequence[float]) -> float:
+    return moment_s - max((killed for killed in killed_s if killed <= moment_s), default=moment_s)

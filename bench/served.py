@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -102,14 +103,19 @@ class Served:
 
 
 @contextmanager
-def served(use_case: str, replicas: int) -> Iterator[Served]:
+def served(use_case: str, replicas: int, more: Mapping[str, str] = MappingProxyType({})) -> Iterator[Served]:
     """An installation of a use case with so many replicas, on free ports and in a folder of its own; ended with the block.
+
+    Args:
+        use_case: which.
+        replicas: how many.
+        more: variables, such as of further settings.
 
     Raises:
         ServiceFailed: it does not start.
     """
     with tempfile.TemporaryDirectory(prefix="offerloop-bench-") as folder:
-        environment = _environment(Path(folder) / "state", use_case, replicas)
+        environment = _environment(Path(folder) / "state", use_case, replicas) | dict(more)
         layout = Layout(Path(folder) / "state")
         try:
             done = subprocess.run([COMMAND, "up", "--detach"], env=environment, cwd=folder, capture_output=True, text=True, timeout=300)

@@ -1,7 +1,9 @@
 """Time: UTC as 64-bit microseconds, from the one logical clock of an installation."""
 
+import threading
 import time
 from calendar import timegm
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -13,9 +15,55 @@ DAY_US = 24 * HOUR_US
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+def _machine_us() -> int:
+    return time.time_ns() // 1_000
+
+
+class SteadyTime:
+    """The machine's time, which never goes back: where the machine's clock is set back, time goes on from the latest moment that was seen.
+
+    A clock that is set forward is followed: that cannot be told from a machine that slept. Set back again, it stays ahead until the process
+    ends, or until real time has caught up with what `not_before` was told by others.
+
+    Args:
+        wall_us: the machine's clock, in microseconds since 1970 (UTC).
+    """
+
+    def __init__(self, wall_us: Callable[[], int] | None = None) -> None:
+        self._wall_us = wall_us or _machine_us
+        self._latest_us = self._ahead_us = 0
+        self._lock = threading.Lock()
+
+    def now_us(self) -> int:
+        """Now, in microseconds since 1970 (UTC); never less than it gave before.
+
+        Example:
+            >>> clock = iter((5, 9, 7, 8))
+            >>> steady = SteadyTime(lambda: next(clock))
+            >>> [steady.now_us() for _ in range(4)]
+            [5, 9, 9, 10]
+        """
+        now_us = self._wall_us() + self._ahead_us
+        if now_us < self._latest_us:
+            with self._lock:
+                self._ahead_us += max(0, self._latest_us - now_us)
+                now_us = self._latest_us
+        self._latest_us = now_us
+        return now_us
+
+    def not_before(self, moment_us: int) -> None:
+        """Let time be at least at a moment, which others have seen."""
+        with self._lock:
+            self._latest_us = max(self._latest_us, moment_us)
+
+
+STEADY = SteadyTime()
+"""The time of this process."""
+
+
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The logical clock: `origin_us + (real time − started_us) × scale`.
+    """The logical clock: `origin_us + (real time − started_us) × scale`. It never goes back within a process; see `SteadyTime`.
 
     The default is the real clock. A clock with another origin or scale belongs to a simulated installation.
 
@@ -31,7 +79,7 @@ class Clock:
 
     def now_us(self) -> int:
         """Logical now, in microseconds since 1970 (UTC)."""
-        return self.origin_us + (time.time_ns() // 1_000 - self.started_us) * self.scale
+        return self.origin_us + (STEADY.now_us() - self.started_us) * self.scale
 
     def real_seconds(self, logical_us: int) -> float:
         """How long a logical duration takes on a wall clock, in seconds."""

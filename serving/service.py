@@ -36,6 +36,7 @@ from serving.shadow import Offer, Shadow
 from storage.health import HealthCounter
 from storage.installation import open_installation
 from storage.journal import Journal, Write
+from storage.latest_moment import LatestMoment
 from storage.layout import Layout
 from storage.tables import Tables
 from use_cases.definition import UseCase, load_all
@@ -73,6 +74,8 @@ class DecisionService:
         self.layout.root.mkdir(parents=True, exist_ok=True)
         self.installation = open_installation(self.layout, settings.clock)
         self.clock = self.installation.clock
+        self._latest_moment = LatestMoment(self.layout)
+        self._latest_moment.meet()
         self.use_cases = load_all(settings.use_cases, settings.approvers) if use_cases is None else use_cases
         self.metrics = metrics or Metrics()
         self.health = HealthCounter(self.layout)
@@ -451,6 +454,7 @@ class DecisionService:
         return UseCaseStatus(use_case, True, live.plan.version, live.plan.control_share, arms, live.plan.shadow, live.refused)
 
     def _each_round(self) -> None:
+        self._latest_moment.meet()
         self._follow_keys()
         self._publish_health()
 

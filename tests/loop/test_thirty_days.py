@@ -11,6 +11,7 @@ import pytest
 
 import features.point_in_time
 import spark_jobs.point_in_time
+from contracts import clock
 from contracts.records import Event
 from contracts.tables import DECISIONS, EVENTS, OUTCOMES, QUARANTINE
 from features.backfill import backfill, read_backfilled
@@ -43,6 +44,7 @@ def month(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     seed = int(request.config.getoption("--traffic-seed", 30))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "time_ns", machine.time_ns)
+        patch.setattr(clock, "STEADY", clock.SteadyTime())
         yield play_month(tmp_path_factory.mktemp("month"), machine, players, seed)
 
 
