@@ -213,7 +213,8 @@ def hit(found: Sequence[psutil.Process], number: signal.Signals = signal.SIGKILL
 def ended(process: psutil.Process) -> bool:
     """Whether a process has ended, its sockets closed, though it may not have been reaped."""
     try:
-        return process.status() == psutil.STATUS_ZOMBIE
+        # why: its first thread ends first, and its sockets are closed by the last
+        return process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
     except psutil.NoSuchProcess:
         return True
 

@@ -23,6 +23,7 @@ MEASURED: Mapping[str, str] = {
     "R2": "bench.core_kills",
     "R3": "bench.bad_swaps",
     "R4": "bench.mutated",
+    "R5": "bench.neighbours_down",
     "R6": "bench.damage",
     "R7": "bench.killed_writes",
     "R8": "bench.repeated_outcomes",

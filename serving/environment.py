@@ -76,6 +76,8 @@ def variables(settings: Settings, ports: Ports) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(int(settings.serving.request_timeout_s) + 5),
         "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": str(int(settings.serving.request_timeout_s) + 5),
         "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "2s",
+        # why: what a dying replica took and did not answer goes to another; ids let nothing count twice
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(REPLICA_PORTS[0]),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(REPLICA_PORTS[1]),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",

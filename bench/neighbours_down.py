@@ -1,0 +1,202 @@
+"""R5: MLflow, Prefect, the attributes' PostgreSQL and the ledger down in turn: decisions go on, and what waited is worked off."""
+
+import argparse
+import signal
+import socket
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
+
+import polars as pl
+import psutil
+
+from bench import postgresql
+from bench.acknowledged import check
+from bench.outage import REPLICA, Traffic, Try, ended, hit, processes, seconds_until, service_of
+from bench.rows import Figure, Measurement
+from bench.served import Served, served
+from client import Client
+from contracts.clock import DAY_US
+from contracts.errors import RequestFailed, ToolMissing
+from releases.inbox import Inbox
+from serving.keys import hook_secret
+from storage.journal import Journal
+from storage.tables import Tables
+
+USE_CASE = "email_promotion"
+"""The one that reads attributes from a table."""
+
+PATIENCE_S = 150.0
+CUSTOMERS = "recency_months int, history_cents int, bought_mens bool, bought_womens bool, zip_code text, newbie bool, channel text"
+COLUMNS = f"entity_id text, valid_from bigint, recorded_at bigint, {CUSTOMERS}"
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """What came of one of them being down."""
+
+    name: str
+    failed: Sequence[Try]
+    replica_back_s: float
+    worked_off_s: float
+
+
+def measure(options: Sequence[str]) -> Measurement:
+    """Let each be down for a while, kill a replica meanwhile, which must start without it, and ask for a flow to run."""
+    parser = argparse.ArgumentParser(prog="make target ROW=R5 ARGS=…")
+    parser.add_argument("--replicas", type=int, default=2)
+    parser.add_argument("--down", type=float, default=60.0, help="seconds")
+    parser.add_argument("--rate", type=float, default=60.0, help="requests a second")
+    parser.add_argument("--only", default="", help="names, with commas between: mlflow, prefect, postgresql, ledger")
+    parser.add_argument("--seed", type=int, default=1)
+    chosen = parser.parse_args(options)
+    try:
+        with postgresql.running(_free_port()) as database:
+            database.do(f"CREATE TABLE customers ({COLUMNS})")
+            return _measure(chosen, database)
+    except ToolMissing as error:
+        return _measure(chosen, None, f"PostgreSQL WAS NOT DOWN, SINCE IT IS NOT HERE: {error}")
+
+
+def _measure(chosen: argparse.Namespace, database: postgresql.Server | None, *said: str) -> Measurement:
+    more = {} if database is None else {"OFFERLOOP_ATTRIBUTE_SOURCES__CUSTOMER": database.url}
+    downs: list[Down] = []
+    with served(USE_CASE, chosen.replicas, more) as running:
+        faults: dict[str, Callable[[], AbstractContextManager[None]]] = {
+            "mlflow": lambda: _stopped(service_of(running, "mlflow")),
+            "prefect": lambda: _stopped(service_of(running, "prefect")),
+            **({} if database is None else {"postgresql": lambda: _stopped(_with_children(database.pid))}),
+            "ledger": lambda: _locked(running),
+        }
+        wanted = chosen.only.split(",") if chosen.only else list(faults)
+        with Traffic(running, USE_CASE, rate=chosen.rate, seed=chosen.seed, patience_s=30.0) as traffic:
+            for number, name in enumerate(wanted):
+                downs.append(_down(running, traffic, name, faults[name], chosen, database, number))
+        findings = check(running.desk.layout, running.desk.use_cases[USE_CASE].schema, traffic.history)
+    figures = (
+        *(Figure(f"raw requests that failed while {down.name} was down", float(len(down.failed)), 0.0, "") for down in downs),
+        Figure("requests that failed through the client", float(len(traffic.failed)), 0.0, ""),
+        Figure("slowest start of a replica without one of them", max(down.replica_back_s for down in downs), 60.0, "s"),
+        *(Figure(f"what waited for {down.name} worked off", down.worked_off_s, 60.0, "s") for down in downs),
+        Figure("acknowledged and lost", float(len(findings.lost)), 0.0, ""),
+        Figure("kept twice, or answered in two ways", float(len(findings.doubled) + len(findings.differing)), 0.0, ""),
+    )
+    notes = [
+        *said,
+        f"each down for {chosen.down:.0f} s: stopped with SIGSTOP, so that who asks it waits; the ledger locked for readers too",
+        f"{traffic.asked} requests through the typed client, {len(traffic.tries)} that ask once; those in flight at the kill are left out",
+        "what waited: a run of the flow `features`, asked for while it was down (of the ledger: when it was back), and the journal",
+        "there is no decision log and no ledger in PostgreSQL here: the log is LMDB, the ledger SQLite; Grafana is never asked anything",
+        *(f"failed: {one.status} {one.said}" for down in downs for one in down.failed[:2]),
+        *traffic.failed[:3],
+        *([str(findings)] if str(findings) else []),
+    ]
+    return Measurement("R5", figures, tuple(notes))
+
+
+def _down(
+    running: Served,
+    traffic: Traffic,
+    name: str,
+    fault: Callable[[], AbstractContextManager[None]],
+    chosen: argparse.Namespace,
+    database: postgresql.Server | None,
+    number: int,
+) -> Down:
+    if database is not None:
+        now_us = running.desk.clock.now_us()
+        row = f"('new-{number}', {now_us - DAY_US}, {now_us}, 1, 100, true, false, 'Urban', false, 'Web')"
+        database.do(f"INSERT INTO customers VALUES {row}")
+    since_s = time.monotonic()
+    with fault():
+        inbox_id = _ask_for_features(running, f"{name}-{chosen.seed}") if name != "ledger" else 0
+        time.sleep(chosen.down / 4)
+        victim = processes(running, REPLICA)[0]
+        killed_s = time.monotonic()
+        hit([victim])
+        seconds_until(lambda: ended(victim), PATIENCE_S, 0.001)
+        gone_s = time.monotonic()
+        back_s = seconds_until(lambda: len(running.replicas()) == chosen.replicas, PATIENCE_S)
+        time.sleep(max(0.0, since_s + chosen.down - time.monotonic()))
+        failed = [
+            one
+            for one in list(traffic.tries)
+            if one.asked_s >= since_s and one.status != 200 and not (one.asked_s <= gone_s and one.ended_s >= killed_s)
+        ]
+    inbox_id = inbox_id or _ask_for_features(running, f"{name}-{chosen.seed}")
+    until = _newest(running)
+    worked_off_s = seconds_until(lambda: _worked_off(running, inbox_id, until, f"new-{number}" if database else ""), PATIENCE_S)
+    return Down(name, failed, back_s, worked_off_s)
+
+
+def _ask_for_features(running: Served, hook_id: str) -> int:
+    with Client(running.address, patience_s=30.0) as client:
+        secret = hook_secret(running.desk.layout)
+        try:
+            return client.trigger("features", {"use_case": USE_CASE}, secret, hook_id).inbox_id
+        except RequestFailed:
+            return client.trigger("features", {"use_case": USE_CASE}, secret, f"{hook_id}-again").inbox_id
+
+
+def _newest(running: Served) -> int:
+    """The position up to which the journal holds something now, by what the tables hold and what has come since."""
+    journal = Journal(running.desk.layout.journal, running.settings.store.map_size_bytes)
+    try:
+        with journal.read() as read:
+            return read.last_position()
+    finally:
+        journal.close()
+
+
+def _worked_off(running: Served, inbox_id: int, position: int, entity_id: str) -> bool:
+    with closing(Inbox(running.desk.layout.ledger)) as inbox:
+        if inbox.row(inbox_id).status != "run":
+            return False
+    tables = Tables(running.desk.layout.tables)
+    if tables.manifest().position < position:
+        return False
+    latest = running.desk.layout.latest(USE_CASE)
+    if not entity_id:
+        return True
+    return latest.exists() and entity_id in pl.read_parquet(latest)["entity_id"].to_list()
+
+
+@contextmanager
+def _stopped(found: Sequence[psutil.Process]) -> Iterator[None]:
+    hit(found, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        hit(found, signal.SIGCONT)
+
+
+@contextmanager
+def _locked(running: Served) -> Iterator[None]:
+    connection = sqlite3.connect(running.desk.layout.ledger, isolation_level=None, timeout=30.0)
+    try:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        until_s = time.monotonic() + 30.0
+        while True:
+            try:
+                connection.execute("BEGIN EXCLUSIVE")
+                break
+            except sqlite3.OperationalError:
+                if time.monotonic() > until_s:
+                    raise
+                time.sleep(0.01)
+        yield
+    finally:
+        connection.close()
+
+
+def _with_children(pid: int) -> list[psutil.Process]:
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
