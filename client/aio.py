@@ -30,15 +30,28 @@ class AsyncClient:
         connections: most at once; further calls wait for a free one.
         timeout_s: of one try.
         patience_s: for how long to go on trying.
+        ca_file: certificate authorities in PEM that the server's certificate must be from; empty for the machine's own.
+
+    Raises:
+        InvalidInput: `base_url` is none, or `ca_file` is not readable.
     """
 
-    def __init__(self, base_url: str, api_key: str = "", connections: int = 32, timeout_s: float = 10.0, patience_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str = "",
+        connections: int = 32,
+        timeout_s: float = 10.0,
+        patience_s: float = 30.0,
+        *,
+        ca_file: str = "",
+    ) -> None:
         url = urlsplit(base_url)
         if url.scheme not in ("http", "https") or not url.hostname:
             raise InvalidInput("base_url", f"is {base_url!r}", "such as http://127.0.0.1:8000")
         self._host = url.hostname
         self._port = url.port or (443 if url.scheme == "https" else 80)
-        self._secure = url.scheme == "https"
+        self._tls = wire.tls(ca_file) if url.scheme == "https" else None
         self._prefix = url.path.rstrip("/")
         key = f"authorization: Bearer {api_key}\r\n" if api_key else ""
         self._headers = f"host: {url.netloc}\r\ncontent-type: application/json\r\n{key}"
@@ -160,7 +173,7 @@ class AsyncClient:
             connection.close()
         async with asyncio.timeout(self._timeout_s):
             loop = asyncio.get_running_loop()
-            _, made = await loop.create_connection(_Connection, self._host, self._port, ssl=self._secure or None)
+            _, made = await loop.create_connection(_Connection, self._host, self._port, ssl=self._tls)
         return made
 
 

@@ -27,11 +27,15 @@ class Client:
         api_key: the installation's key.
         timeout_s: of one try.
         patience_s: for how long to go on trying.
+        ca_file: certificate authorities in PEM that the server's certificate must be from; empty for the machine's own.
+
+    Raises:
+        InvalidInput: `ca_file` is not readable.
     """
 
-    def __init__(self, base_url: str, api_key: str = "", timeout_s: float = 10.0, patience_s: float = 30.0) -> None:
+    def __init__(self, base_url: str, api_key: str = "", timeout_s: float = 10.0, patience_s: float = 30.0, *, ca_file: str = "") -> None:
         headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {api_key}"} if api_key else {})
-        self._http = httpx.Client(base_url=base_url, headers=headers, timeout=timeout_s, trust_env=False)
+        self._http = httpx.Client(base_url=base_url, headers=headers, timeout=timeout_s, verify=wire.tls(ca_file), trust_env=False)
         self._patience_s = patience_s
 
     def decide(

@@ -6,9 +6,11 @@ import hashlib
 import hmac
 import random
 import secrets
+import ssl
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from itertools import islice
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -26,6 +28,7 @@ RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 RETRY_AFTER = "retry-after"
 FIRST_DELAY_S = 0.05
 LONGEST_DELAY_S = 2.0
+LONGEST_ASKED_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +52,39 @@ class Patience:
         self._tries = 0
 
     def delay(self, retry_after: str | None = None) -> float | None:
-        """Seconds to wait before the next try, or None when patience has run out. `Retry-After` is the least, if it is a number."""
-        ceiling = min(FIRST_DELAY_S * 2.0**self._tries, LONGEST_DELAY_S)
+        """Seconds to wait before the next try, or None when patience has run out. What `Retry-After` says is the least."""
+        ceiling = min(FIRST_DELAY_S * 2.0 ** min(self._tries, 10), LONGEST_DELAY_S)
         self._tries += 1
-        wait = random.uniform(0.0, ceiling)
-        if retry_after is not None and retry_after.isdecimal():
-            wait += min(float(retry_after), 60.0)
+        wait = random.uniform(0.0, ceiling) + min(asked_to_wait_s(retry_after), LONGEST_ASKED_S)
         return wait if time.monotonic() + wait < self._until else None
+
+
+def asked_to_wait_s(retry_after: str | None) -> float:
+    """Seconds that a `Retry-After` asks for, as a number or as a date (RFC 9110, section 10.2.3); 0 for none that can be read.
+
+    Example:
+        >>> asked_to_wait_s("3"), asked_to_wait_s("soon"), asked_to_wait_s("Thu, 01 Jan 1970 00:00:00 GMT")
+        (3.0, 0.0, 0.0)
+    """
+    text = (retry_after or "").strip()
+    if text.isascii() and text.isdecimal():
+        return float(text[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def tls(ca_file: str) -> ssl.SSLContext:
+    """How servers prove who they are: by the machine's certificate authorities, or by those of a PEM file alone.
+
+    Raises:
+        InvalidInput: the file is not readable.
+    """
+    try:
+        return ssl.create_default_context(cafile=ca_file or None)
+    except OSError as error:
+        raise InvalidInput("ca_file", f"is {ca_file!r}, which is not readable ({error})", "certificates in PEM") from error
 
 
 def decide(use_case: str, ask: Ask) -> Request:
@@ -107,6 +136,8 @@ class _Answers(msgspec.Struct, frozen=True):
 class _Problem(msgspec.Struct, frozen=True):
     detail: str = ""
     field: str | None = None
+    type: str = ""
+    request_id: str = ""
 
 
 _ANSWER = msgspec.json.Decoder(Answer)
@@ -143,7 +174,7 @@ def failure(request: Request, status: int, body: bytes) -> RequestFailed:
         problem = _PROBLEM.decode(body)
     except msgspec.DecodeError:
         return RequestFailed(what, status, body[:200].decode(errors="replace"))
-    return RequestFailed(what, status, problem.detail, problem.field)
+    return RequestFailed(what, status, problem.detail, problem.field, problem.type.rpartition(":")[2], problem.request_id)
 
 
 def parts(sent: Iterable[T], size: int) -> Iterator[list[T]]:

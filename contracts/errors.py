@@ -96,14 +96,30 @@ class RequestFailed(OfferloopError):
 
     Attributes:
         status: the HTTP status; 0 when there was no answer.
+        kind: what the problem's type ends with, such as `conflict` or `overloaded`; empty where the answer told none.
         field: the field that is to blame, where the answer names one.
+        request_id: by which the service's log has it, where the answer names it.
     """
 
-    def __init__(self, what: str, status: int, detail: str, field: str | None = None) -> None:
+    def __init__(self, what: str, status: int, detail: str, field: str | None = None, kind: str = "", request_id: str = "") -> None:
         super().__init__(f"{what}: {f'status {status}: ' if status else ''}{detail}")
         self.status = status
         self.detail = detail
         self.field = field
+        self.kind = kind
+        self.request_id = request_id
+
+
+class NotDelivered(OfferloopError):
+    """Records that were given to be sent in the background, and were not.
+
+    Attributes:
+        records: they themselves, in the order they were given, to be sent again or kept elsewhere.
+    """
+
+    def __init__(self, records: Sequence[object], cause: str) -> None:
+        super().__init__(f"{len(records)} records were not delivered: {cause}. They are in `records`; sending them again does no harm.")
+        self.records = tuple(records)
 
 
 class NotReady(OfferloopError):

@@ -36,8 +36,8 @@ PAGES = {403: "forbidden", 404: "no-such-path", 408: "slow", 413: "too-large", 4
 AS_503 = (500, 502, 504)
 """Statuses that HAProxy would answer with and that are told as 503: whatever became of the request, asking again is right."""
 
-STRANGER_MS = 1_000
-"""By how much requests wait longer whose key has not been answered yet: who makes keys up must not hold up those who have one."""
+MOST_BEHIND_MS = 1_000
+"""By how much a request is put back at most; and where its key was never answered: who makes keys up must not hold up who has one."""
 
 BEHIND_MS = 5
 """By how much a key's next request is put back for each that it has under way."""
@@ -178,8 +178,9 @@ def front(settings: Settings) -> list[str]:
         f"http-request deny deny_status 429 if {{ sc0_conn_cur gt {serving.max_queued_requests} }}",
         # why: each request that a key has under way already puts its next one back by more than a replica takes for one: who asks for
         # little goes before who asks for much, and nobody waits for ever
-        f"http-request set-priority-offset int({STRANGER_MS})",
-        f"http-request set-priority-offset sc0_conn_cur,mul({BEHIND_MS}) if {{ sc0_get_gpt0 gt 0 }}",
+        f"http-request set-priority-offset int({MOST_BEHIND_MS})",
+        f"acl modest sc0_conn_cur lt {MOST_BEHIND_MS // BEHIND_MS}",
+        f"http-request set-priority-offset sc0_conn_cur,mul({BEHIND_MS}) if modest {{ sc0_get_gpt0 gt 0 }}",
         "http-request set-var(txn.keyed) bool(true) if { path_beg /v1/ } !{ path_beg /v1/hooks/ }",
         "http-response sc-set-gpt0(0) 1 if { var(txn.keyed) -m bool } { status lt 300 } { sc0_get_gpt0 eq 0 }",
         # why: what does not fit into a buffer holds a replica's place while it comes, so there may only be a few

@@ -97,6 +97,35 @@ def test_it_does_not_ask_again_what_will_not_mend(make: Make, server: Server) ->
     assert (caught.value.status, caught.value.field, len(server.requests)) == (422, "entity_id", 1)
 
 
+def test_a_problem_is_told_by_its_kind(make: Make, server: Server) -> None:
+    server.replies = [(409, {"detail": "taken", "type": "urn:offerloop:problem:conflict", "request_id": "r-7", "new": 1}, {})]
+    with pytest.raises(RequestFailed, match="taken") as caught:
+        make().decide("shop", "p-1")
+    assert (caught.value.status, caught.value.kind, caught.value.request_id) == (409, "conflict", "r-7")
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(make: Make, server: Server) -> None:
+    server.replies = [(200, ANSWER, {"content-length": "5000", "connection": "close"})]
+    assert make().decide("shop", "p-1", None, "d-9").decision_id == "d-9"
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("date", ["Thu, 01 Jan 1970 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_when_to_come_again_may_be_a_date(make: Make, server: Server, date: str) -> None:
+    server.replies = [(503, {"detail": "then"}, {"retry-after": date})]
+    if "9999" in date:
+        with pytest.raises(RequestFailed, match="then"):
+            make(patience_s=0.5).decide("shop", "p-1")
+    else:
+        assert make().decide("shop", "p-1").entity_id == "p-1"
+
+
+def test_certificate_authorities_that_are_not_there_are_told() -> None:
+    for build in (Client, AsyncClient):
+        with pytest.raises(InvalidInput, match="ca_file"):
+            build("https://somewhere", ca_file="/nowhere.pem")
+
+
 def test_it_loses_patience(make: Make, server: Server) -> None:
     server.then = lambda path, body: UNAVAILABLE
     with pytest.raises(RequestFailed, match="not now"):
