@@ -22,6 +22,7 @@ MEASURED: Mapping[str, str] = {
     "R1": "bench.replica_kills",
     "R2": "bench.core_kills",
     "R3": "bench.bad_swaps",
+    "R11": "bench.overload",
     "R4": "bench.mutated",
     "R5": "bench.neighbours_down",
     "R6": "bench.damage",
