@@ -18,12 +18,14 @@ test: ## run the tests, with coverage when all of them run
 	@tools/setup test
 	@tools/test $(ARGS)
 
-check: ## format, lint, types, layers
+check: ## format, lint, types, layers, secrets, advisories against what the lock names
 	@tools/setup code
 	@$(bin)/ruff format --check .
 	@$(bin)/ruff check .
 	@$(bin)/mypy
 	@$(bin)/lint-imports
+	@$(bin)/python tools/secrets
+	@$(bin)/python tools/advisories
 
 format: ## put the code into its form
 	@tools/setup code
