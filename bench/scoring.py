@@ -1,0 +1,136 @@
+"""P9: scores of one decision's candidates beside LightGBM's own predict: at once, and once the scorer is compiled; to the bit."""
+
+import argparse
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import lightgbm
+import numpy as np
+
+from bench.rounds import in_turn, ratio
+from bench.rows import Figure, Measurement
+from contracts.catalogue import Candidate, Catalogue
+from contracts.errors import NotCompiled
+from decisions.matrix import Floats, ModelColumns, rows
+from decisions.scorer import LightGBMScorer
+
+LARGER = (100, 1_000)
+
+
+def measure(options: Sequence[str]) -> Measurement:
+    """Train a model, score entities with all candidates by each contender in turn, and count the answers that are not the same bits."""
+    parser = argparse.ArgumentParser(prog="make target ROW=P9 ARGS=…")
+    parser.add_argument("--candidates", type=int, default=24)
+    parser.add_argument("--columns", type=int, default=24, help="of the model, of which a sixth are candidates' own")
+    parser.add_argument("--matched", type=int, default=2, help="columns that take the entity's feature which a candidate names")
+    parser.add_argument("--trees", type=int, default=200)
+    parser.add_argument("--leaves", type=int, default=31)
+    parser.add_argument("--entities", type=int, default=400, help="in a round")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seed", type=int, default=1)
+    chosen = parser.parse_args(options)
+    made = partial(_columns, chosen.columns, chosen.matched, chosen.seed)
+    model = _model(made(chosen.candidates), chosen.trees, chosen.leaves, chosen.seed)
+    with tempfile.TemporaryDirectory(prefix="offerloop-p9-") as name:
+        folder = Path(name)
+        at_once, compiled, notes = _compare(model, made(chosen.candidates), folder, chosen)
+        for count in LARGER:
+            *_, said = _compare(model, made(count), folder, chosen)
+            notes += [f"{count} candidates: {said[0]}"]
+    figures = (
+        Figure("LightGBM's call, at once: times faster", at_once.faster, 1.2, "×", at_most=False),
+        Figure("compiled: times faster", compiled.faster, 3.0, "×", at_most=False),
+        Figure("scores with another bit", float(at_once.differing + compiled.differing), 0.0, ""),
+    )
+    notes += [
+        f"{chosen.candidates} candidates, {chosen.columns} columns of which {chosen.matched} are matched, {chosen.trees} trees of "
+        f"{chosen.leaves} leaves, {chosen.entities} entities a round, {chosen.rounds} rounds in turn, seed {chosen.seed}",
+        "Booster.predict is given the rows ready made; ours begin at the entity's features, and the first makes those rows",
+    ]
+    return Measurement("P9", figures, tuple(notes))
+
+
+class _Found:
+    """How a contender did: times faster than `Booster.predict`, and how many scores differ from its."""
+
+    def __init__(self, theirs: Sequence[float], ours: Sequence[float], differing: int) -> None:
+        self.faster, self.spread = ratio(theirs, ours)
+        self.differing = differing
+
+
+def _compare(model: str, columns: ModelColumns, folder: Path, chosen: argparse.Namespace) -> tuple[_Found, _Found, list[str]]:
+    everyone = np.arange(len(columns.values))
+    count = len(columns.names) - columns.values.shape[1] - columns.matched.shape[1]
+    entities = np.random.default_rng(chosen.seed + 1).normal(size=(max(4, chosen.entities * 24 // max(24, len(everyone))), count))
+    matrices = [rows(entity, columns, everyone) for entity in entities]
+    plain, scorer = (LightGBMScorer(model, columns) for _ in range(2))
+    began = perf_counter()
+    try:
+        scorer.compile(folder)
+    except NotCompiled as error:
+        reason = [str(error)]
+    else:
+        reason = []
+    compiling_s = perf_counter() - began
+    booster = plain.booster
+    contenders: dict[str, Callable[[], float]] = {
+        "predict": lambda: _seconds(lambda matrix: booster.predict(matrix, num_threads=1), matrices),
+        "at once": lambda: _seconds(lambda entity: plain.scores(entity, everyone), entities),
+        "compiled": lambda: _seconds(lambda entity: scorer.scores(entity, everyone), entities),
+    }
+    took = in_turn(contenders, chosen.rounds)
+    found = [
+        _Found(took["predict"], took[name], _differing(each, booster, entities, matrices, everyone))
+        for name, each in (("at once", plain), ("compiled", scorer))
+    ]
+    words = ", ".join(f"{name} {1e6 * median(seconds):.1f} µs" for name, seconds in took.items())
+    said = f"a decision: {words}; ratios {found[0].spread} and {found[1].spread}"
+    return found[0], found[1], [said, f"compiled and proven beside in {compiling_s:.2f} s", *reason]
+
+
+def _seconds(score: Callable[[Any], object], given: Sequence[Floats] | Floats) -> float:
+    began = perf_counter()
+    for one in given:
+        score(one)
+    return (perf_counter() - began) / len(given)
+
+
+def _differing(scorer: LightGBMScorer, booster: Any, entities: Floats, matrices: Sequence[Floats], everyone: Any) -> int:
+    found = 0
+    for entity, matrix in zip(entities, matrices, strict=True):
+        expected = np.asarray(booster.predict(matrix, num_threads=1))
+        found += int((scorer.scores(entity, everyone).view(np.int64) != expected.view(np.int64)).sum())
+    return found
+
+
+def _columns(count: int, matched: int, seed: int, candidates: int) -> ModelColumns:
+    """Columns of which a sixth are attributes of the candidates, some matched, and the rest features of the entity."""
+    chance = np.random.default_rng(seed)
+    own = max(1, count // 6)
+    names = tuple(f"f{number}" for number in range(count - own - matched))
+    catalogue = Catalogue(
+        tuple(
+            Candidate(
+                f"c{position}" if position else "none",
+                {f"a{number}": float(chance.normal()) for number in range(own)},
+                matched={f"m{number}": names[int(chance.integers(len(names)))] for number in range(matched)},
+            )
+            for position in range(candidates)
+        )
+    )
+    return ModelColumns.of(names, catalogue)
+
+
+def _model(columns: ModelColumns, trees: int, leaves: int, seed: int) -> str:
+    """A model of a target to which every column adds, so that trees ask for all of them."""
+    chance = np.random.default_rng(seed)
+    matrix = chance.normal(size=(20_000, len(columns.names)))
+    target = matrix @ chance.normal(size=len(columns.names)) + np.sin(3.0 * matrix[:, 0]) * matrix[:, -1] + chance.normal(size=len(matrix))
+    settings = {"objective": "regression", "num_leaves": leaves, "num_threads": 1, "verbosity": -1, "seed": seed}
+    data = lightgbm.Dataset(matrix, target, feature_name=list(columns.names))
+    return str(lightgbm.train(settings, data, trees).model_to_string())
