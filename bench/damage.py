@@ -30,13 +30,15 @@ from serving.service import DAMAGED
 from storage.drain import drain
 from storage.journal import Journal, Write
 from storage.tables import Tables
+from storage.watch import LOOK_S
 from training.train import start_parts
 from use_cases.definition import UseCase
 
 PATIENCE_S = 60.0
 BACK_S = 15.0
 LOCKED_S = 8.0
-PART = 500
+FILLING_S = 90.0
+PART = 1_000
 
 
 def measure(options: Sequence[str]) -> Measurement:
@@ -45,7 +47,7 @@ def measure(options: Sequence[str]) -> Measurement:
     parser.add_argument("--use-case", default="email_promotion")
     parser.add_argument("--replicas", type=int, default=2)
     parser.add_argument("--entities", type=int, default=60, help="of which a third each is missing, damaged and behind")
-    parser.add_argument("--map-mib", type=int, default=48)
+    parser.add_argument("--map-mib", type=int, default=24)
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args(options)
     own = {"OFFERLOOP_STORE__MAP_SIZE_BYTES": str(chosen.map_mib * 2**20)}
@@ -172,10 +174,12 @@ class Trial:
     def full(self) -> tuple[bool, float]:
         """Fill the map until nothing is taken in, ask on, then drain it as the flows do."""
         filled = False
-        until_s = time.monotonic() + PATIENCE_S
+        until_s = time.monotonic() + FILLING_S
         while not filled and time.monotonic() < until_s:
             now_us = self.running.desk.clock.now_us()
             filled = not self.send([self._event(f"f{self._chance.randrange(50)}", now_us) for _ in range(PART)])
+        # why: each replica looks four times a second whether there is room
+        time.sleep(4 * LOOK_S)
         refused = [self.decide(f"e{number}") is None for number in range(20)]
         self.drained()
         return filled and all(refused), self._again(time.monotonic())

@@ -27,6 +27,7 @@ from services import ports
 from services.state import supervisor
 from serving.certificate import read_certificate
 from storage.installation import open_installation
+from storage.journal import Journal
 from storage.layout import Layout
 
 if TYPE_CHECKING:
@@ -137,6 +138,25 @@ def _disk(settings: Settings) -> Iterator[Finding]:
     yield Finding("sockets' folder", os.access("/tmp", os.W_OK), "/tmp", "make /tmp writable: paths of sockets must be short")
 
 
+def _journal(settings: Settings) -> Iterator[Finding]:
+    path = Layout(settings.folder).journal
+    if not path.exists():
+        return
+    try:
+        journal = Journal(path, settings.store.map_size_bytes)
+    except OfferloopError as error:
+        yield Finding("journal", False, str(error), "see above")
+        return
+    refusal = journal.refusal(now=True)
+    journal.close()
+    yield Finding(
+        "journal",
+        refusal is None,
+        refusal or "has room",
+        "decisions are refused until there is room: offerloop train, or any flow, drains it",
+    )
+
+
 def _files(_: Settings) -> Iterator[Finding]:
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     yield Finding("open files", most >= LEAST_FILES, str(most), f"ulimit -n {LEAST_FILES}")
@@ -225,6 +245,7 @@ LOOKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _compiler,
     _memory,
     _disk,
+    _journal,
     _files,
     _ports,
     _open_to_others,

@@ -257,9 +257,9 @@ class Journal:
         """Do work and wait until it is on disk. It may use what is kept for upkeep when the journal is nearly full."""
         return self._queue(work).result()
 
-    def refusal(self) -> str | None:
-        """Why nothing is taken in now; None while all is well."""
-        return self._watch.refusal
+    def refusal(self, *, now: bool = False) -> str | None:
+        """Why nothing is taken in; None while all is well. As it was seen last, a quarter of a second ago at most, or as it is `now`."""
+        return self._watch.look() if now else self._watch.refusal
 
     def read(self) -> Read:
         """A snapshot to read from, as of now, for a `with` block."""

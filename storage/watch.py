@@ -107,11 +107,12 @@ class JournalWatch:
     def _watch(self) -> None:
         while not self._ended.wait(LOOK_S):
             try:
-                self.refusal = self._look()
+                self.refusal = self.look()
             except Exception:  # noqa: BLE001  why: who watches no more would let everyone wait for ever at the next stall
                 _LOG.exception("the journal could not be watched")
 
-    def _look(self) -> str | None:
+    def look(self) -> str | None:
+        """Look once: give up what waits for too long, and say why nothing should be taken in now, if so."""
         with self._lock:
             waited_s = time.monotonic() - self._since_s if self._group else 0.0
             begun, group = self._begun, list(self._group)
