@@ -1,13 +1,11 @@
 """The decision service itself, without HTTP and without Ray: decide, accept, say what is live."""
 
 import logging
-import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from functools import partial
-from random import SystemRandom
 from time import perf_counter
 from types import MappingProxyType, TracebackType
 
@@ -27,6 +25,7 @@ from features.rebuild import RebuildReport, rebuild, restore
 from releases.bundle import read_bundle
 from releases.ledger import Ledger
 from serving.catching_up import CatchingUp
+from serving.entropy import Entropy
 from serving.intake import Intake, Part, SentEvents, SentOutcomes, mending, receipt
 from serving.keys import Keys, keys_path, read_keys
 from serving.live import Live, Release, Watcher
@@ -35,7 +34,7 @@ from serving.metrics import Metrics
 from serving.shadow import Offer, Shadow
 from storage.health import HealthCounter
 from storage.installation import open_installation
-from storage.journal import Journal, Write
+from storage.journal import Journal, Read, Write
 from storage.latest_moment import LatestMoment
 from storage.layout import Layout
 from storage.tables import Tables
@@ -86,7 +85,7 @@ class DecisionService:
         self._watcher = Watcher(self.layout, self.ledger, self.use_cases, self.clock, self.metrics, self._catching_up, self._each_round)
         self._shadow = Shadow(self.journal, self.clock, self.metrics)
         self._intakes = {name: self._intake(use_case) for name, use_case in self.use_cases.items()}
-        self._draw = SystemRandom().random
+        self._entropy = Entropy()
         self._contents: OrderedDict[tuple[str, str], Mapping[str, str | int]] = OrderedDict()
         self._silent_until: dict[str, float] = {}
         self._keys_changed = -1.0
@@ -135,40 +134,30 @@ class DecisionService:
         """Decide now; the future resolves when the decision is durable. The same id gets the answer that was given first.
 
         Raises:
-            NotFound, NotReady, InvalidInput, StaleFeatures, Conflict, StoreUnavailable: as `decide`; the last two by the future, too.
+            NotFound, NotReady: as `decide`. What else it raises, the future does.
         """
         asked_s = perf_counter()
         live = self.live(use_case)
         if context:
             check_context(context)
-        request = DecisionRequest(decision_id or f"d-{secrets.token_hex(12)}", use_case, entity_id, context)
-        degraded: tuple[str, ...] = ()
-        state: bytes | None
-        try:
-            with self.journal.read() as read:
-                if decision_id is not None and (found := answered(read, request)) is not None:
-                    done: Future[Decision] = Future()
-                    done.set_result(found)
-                    return done
-                state = read.get_state(use_case, entity_id)
-        except StoreUnavailable:
-            # why: who writes it looks at the id once more, and at the state as it is then
-            state, degraded = None, (UNREADABLE,)
+        request = DecisionRequest(decision_id or self._entropy.new_id("d-"), use_case, entity_id, context)
         assignment = assign(live.plan, entity_id)
         release = live.releases[assignment.release_id]
-        try:
-            decision = self._decide(request, state, live, release, assignment, degraded)
-        except InvalidInput:
-            raise
-        except StaleFeatures:
-            self._count_failed(use_case, live, assignment)
-            raise
-        except Exception:  # noqa: BLE001  why: whatever a release fails with, its use case has a baseline, and who asked gets that
-            self._count_failed(use_case, live, assignment)
-            self._say_failed(release)
-            decision = self._decide_by_rules(request, state, live, release, assignment, (*degraded, MODEL_FAILED))
-        future = self.journal.submit(lambda write: record_decision(write, decision, self._applying(use_case, write)))
-        future.add_done_callback(partial(self._after, decision, state, live, asked_s))
+        made: list[tuple[Decision, bytes | None]] = []
+
+        def prepare(read: Read | None) -> Callable[[Write], Decision]:
+            state: bytes | None = None
+            if read is not None:
+                if decision_id is not None and (found := answered(read, request)) is not None:
+                    return lambda write: found
+                state = read.get_state(use_case, entity_id)
+            # why: who writes it looks at the id once more, and at the state as it is then
+            decision = self._made(request, state, live, release, assignment, () if read is not None else (UNREADABLE,))
+            made.append((decision, state))
+            return lambda write: record_decision(write, decision, self._applying(use_case, write))
+
+        future = self.journal.submit_prepared(prepare)
+        future.add_done_callback(partial(self._after, made, live, asked_s))
         if self.use_cases[use_case].unlogged == "control":
             return self._or_control(future, request, live, release)
         return future
@@ -293,6 +282,27 @@ class DecisionService:
         """Look at the traffic plans now, rather than within a quarter of a second."""
         self._watcher.look()
 
+    def _made(
+        self,
+        request: DecisionRequest,
+        state: bytes | None,
+        live: Live,
+        release: Release,
+        assignment: Assignment,
+        degraded: tuple[str, ...],
+    ) -> Decision:
+        try:
+            return self._decide(request, state, live, release, assignment, degraded)
+        except InvalidInput:
+            raise
+        except StaleFeatures:
+            self._count_failed(request.use_case, live, assignment)
+            raise
+        except Exception:  # noqa: BLE001  why: whatever a release fails with, its use case has a baseline, and who asked gets that
+            self._count_failed(request.use_case, live, assignment)
+            self._say_failed(release)
+            return self._decide_by_rules(request, state, live, release, assignment, (*degraded, MODEL_FAILED))
+
     def _decide(
         self,
         request: DecisionRequest,
@@ -300,7 +310,7 @@ class DecisionService:
         live: Live,
         release: Release,
         assignment: Assignment,
-        degraded: tuple[str, ...] = (),
+        degraded: tuple[str, ...],
     ) -> Decision:
         if release.bundle is None:
             return self._decide_by_rules(request, state, live, release, assignment, (*degraded, MODEL_GONE))
@@ -322,7 +332,7 @@ class DecisionService:
             row,
             release.runtime,
             assignment,
-            draw=self._draw(),
+            draw=self._entropy.draw(),
             now_us=now_us,
             shown=shown,
             withheld=live.plan.withheld,
@@ -350,7 +360,7 @@ class DecisionService:
             row,
             release.runtime,
             assignment,
-            draw=self._draw(),
+            draw=self._entropy.draw(),
             now_us=now_us,
             withheld=live.plan.withheld,
             simulated=self.installation.simulated,
@@ -386,10 +396,11 @@ class DecisionService:
             self._silent_until[release_id] = now_s + _SAID_EVERY_S
             _LOG.exception("release %s failed at a decision; the baseline stands in for it", release_id)
 
-    def _after(self, decision: Decision, state: bytes | None, live: Live, asked_s: float, future: "Future[Decision]") -> None:
-        if future.cancelled() or future.exception() is not None:
+    def _after(self, made: list[tuple[Decision, bytes | None]], live: Live, asked_s: float, future: "Future[Decision]") -> None:
+        if future.cancelled() or future.exception() is not None or not made:
             return
         kept = future.result()
+        decision, state = made[-1]
         if kept.decided_at != decision.decided_at or kept.draw != decision.draw:
             return
         metrics, seconds = self.metrics, perf_counter() - asked_s

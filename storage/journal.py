@@ -8,7 +8,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeAlias, TypeVar
@@ -28,6 +28,8 @@ GROUP: Final = 256
 FOR_GOOD: Final = INT64_MAX
 """The time of an id that is never forgotten."""
 
+Prepare: TypeAlias = Callable[["Read | None"], Callable[["Write"], T]]
+_Asked: TypeAlias = tuple[Callable[[Any], Any], "Future[Any]", bool]
 _Work: TypeAlias = tuple[Callable[["Write"], Any], "Future[Any]"]
 _Outcome: TypeAlias = tuple[Any, BaseException | None]
 _OUT_OF_SPACE: Final = (lmdb.MapFullError, lmdb.DiskError, lmdb.TxnFullError)
@@ -210,7 +212,7 @@ class Journal:
 
     def __init__(self, path: Path, map_size: int) -> None:
         self._path = path
-        self._waiting: queue.SimpleQueue[tuple[Callable[[Write], Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         self._closed = False
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -247,15 +249,21 @@ class Journal:
         fails after it has written, the whole group is done again, each work apart. It is refused while the journal or the disk is nearly
         full, or while who writes does not come to an end; see `storage.watch`.
         """
-        if self._watch.refusal is not None:
-            future: Future[T] = Future()
-            future.set_exception(StoreUnavailable("the journal", self._watch.refusal))
-            return future
-        return self._queue(work)
+        return self._refused() if self._watch.refusal is not None else self._queue(work)
+
+    def submit_prepared(self, prepare: Prepare[T]) -> "Future[T]":
+        """Queue work that `prepare` makes from a snapshot, which all of a group share; else as `submit`.
+
+        It is called in the writer's thread before that asks for the one lock by which processes write in turn, so that they may prepare
+        at the same time, and so that whoever queues the work need not read. What it raises, the future raises. It is given None where
+        nothing can be read now.
+        """
+        return self._refused() if self._watch.refusal is not None else self._queue(prepare, prepared=True)
 
     def write(self, work: Callable[[Write], T]) -> T:
         """Do work and wait until it is on disk. It may use what is kept for upkeep when the journal is nearly full."""
-        return self._queue(work).result()
+        done: T = self._queue(work).result()
+        return done
 
     def refusal(self, *, now: bool = False) -> str | None:
         """Why nothing is taken in; None while all is well. As it was seen last, a quarter of a second ago at most, or as it is `now`."""
@@ -296,12 +304,17 @@ class Journal:
             self._watch.stop()
             self._environment.close()
 
-    def _queue(self, work: Callable[[Write], T]) -> "Future[T]":
-        future: Future[T] = Future()
+    def _queue(self, work: Callable[[Any], Any], *, prepared: bool = False) -> "Future[Any]":
+        future: Future[Any] = Future()
         if self._closed:
             future.set_exception(StoreUnavailable("the journal", "it is closed"))
         else:
-            self._waiting.put((work, future))
+            self._waiting.put((work, future, prepared))
+        return future
+
+    def _refused(self) -> "Future[Any]":
+        future: Future[Any] = Future()
+        future.set_exception(StoreUnavailable("the journal", self._watch.refusal or ""))
         return future
 
     def _take_waiting(self) -> "list[Future[Any]]":
@@ -333,9 +346,26 @@ class Journal:
             while len(group) < GROUP and not self._waiting.empty():
                 group.append(self._waiting.get())
             last = None in group
-            works = [entry for entry in group if entry is not None and entry[1].set_running_or_notify_cancel()]
-            if works:
+            asked = [entry for entry in group if entry is not None and entry[1].set_running_or_notify_cancel()]
+            if works := self._prepared(asked):
                 self._commit(works)
+
+    def _prepared(self, asked: "list[_Asked]") -> "list[_Work]":
+        """The works to do, those that are to be prepared made from one snapshot."""
+        if not any(prepared for _, _, prepared in asked):
+            return [(work, future) for work, future, _ in asked]
+        try:
+            read: Read | None = self.read()
+        except StoreUnavailable:
+            read = None
+        works = []
+        with read or nullcontext():
+            for work, future, prepared in asked:
+                try:
+                    works.append((_prepare(work, read) if prepared else work, future))
+                except Exception as error:  # noqa: BLE001 - why: it is the caller's, and is raised to him by his future
+                    future.set_exception(error)
+        return works
 
     def _commit(self, works: "list[_Work]") -> None:
         self._watch.waits([future for _, future in works])
@@ -395,6 +425,13 @@ class Journal:
             return None, error
         child.commit()
         return value, None
+
+
+def _prepare(prepare: Prepare[T], read: Read | None) -> Callable[[Write], T]:
+    try:
+        return prepare(read)
+    except lmdb.Error:
+        return prepare(None)
 
 
 def _key(*parts: str) -> bytes:

@@ -6,14 +6,14 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from contracts.errors import InvalidInput, StateRefused, StoreUnavailable
-from storage.journal import Journal, Write
+from storage.journal import Journal, Read, Write
 
 
 @pytest.fixture
@@ -199,3 +199,25 @@ def test_a_work_that_fails_after_it_wrote_undoes_itself_alone(journal: Journal) 
     with journal.read() as read:
         assert [record for _, _, record in read.records()] == [b"a", b"c"]
         assert read.get_id("event", "shop", "b") is None
+
+
+def test_prepared_works_of_a_group_share_a_snapshot(journal: Journal) -> None:
+    journal.write(lambda write: write.put_id("event", "shop", "a", b"before"))
+    hold = threading.Event()
+    first = journal.submit(lambda write: hold.wait(10.0))
+
+    def prepare(read: Read | None) -> Callable[[Write], tuple[bytes | None, bytes | None]]:
+        assert read is not None
+        seen = read.get_id("event", "shop", "a")
+        return lambda write: (seen, write.get_id("event", "shop", "a"))
+
+    def refuse(read: Read | None) -> Callable[[Write], None]:
+        raise InvalidInput("field", "is wrong", "right")
+
+    changed = journal.submit(lambda write: write.put_id("event", "shop", "a", b"after"))
+    asked, refused = journal.submit_prepared(prepare), journal.submit_prepared(refuse)
+    hold.set()
+    assert first.result() and changed.result() is None
+    assert asked.result() == (b"before", b"after")
+    with pytest.raises(InvalidInput):
+        refused.result()
