@@ -12,7 +12,7 @@ import uvloop
 
 from contracts.errors import ServiceFailed
 
-BYTE_S = 0.5
+BYTE_S = 2.0
 """Between two bytes of a socket."""
 
 HEADS = (

@@ -35,7 +35,7 @@ class Serving(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         max_ongoing_requests: that a replica works on at once; the edge lets others wait.
         max_queued_requests: of one key that may wait at the edge or be under way; further ones are refused (429).
         queue_timeout_s: for how long a request may wait until a replica takes it; then it is refused (503), and nothing was done.
-        requests_per_key_s: how often one key may ask a second; 0 for no limit.
+        requests_per_key_s: how often a key that has no limit of its own may ask each replica a second; 0 for no limit.
         max_connections: open connections at the edge; further ones wait outside.
         request_timeout_s: within which a request must have arrived whole.
         tls_certificate: a file of PEM certificates, with which the API and the console serve TLS; its key too, unless `tls_key` names that.

@@ -28,7 +28,7 @@ class Admission:
     Args:
         most: requests under way at once, of all keys.
         deadline_s: for how long a request may have waited before its work begins.
-        per_key_s: requests of one key a second; 0 for no limit.
+        per_key_s: requests a second that a key may make; 0 for no limit.
         now_us: the real time in microseconds since 1970; `now_s`: of a monotonic clock.
     """
 
@@ -36,7 +36,7 @@ class Admission:
         self,
         most: int,
         deadline_s: float,
-        per_key_s: float = 0.0,
+        per_key_s: Callable[[str], float] = lambda key: 0.0,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -77,7 +77,8 @@ class Admission:
                 raise TooMany(key, f"has {held} requests under way, and its share is {share} while places are scarce", policy)
             if self.under_way >= self._most:
                 raise Overloaded(self.under_way)
-        said = self._spend(key) if self._per_key_s else NONE
+        rate = self._per_key_s(key)
+        said = self._spend(key, rate) if rate else NONE
         self.under_way += 1
         self._of_key[key] = held + 1
         return said
@@ -91,13 +92,13 @@ class Admission:
         else:
             del self._of_key[key]
 
-    def _spend(self, key: str) -> Headers:
+    def _spend(self, key: str, rate: float) -> Headers:
         # why: the generic cell rate algorithm (ITU-T I.371, annex A): one number a key says how far its allowance is spent
         now_s = self._now_s()
-        until = max(self._spent_until.get(key, now_s), now_s) + 1 / self._per_key_s
-        policy = f'"rate";q={self._per_key_s * WINDOW_S:g};w={WINDOW_S}'
+        until = max(self._spent_until.get(key, now_s), now_s) + 1 / rate
+        policy = f'"rate";q={rate * WINDOW_S:g};w={WINDOW_S}'
         if until - now_s > WINDOW_S:
             wait_s = math.ceil(until - now_s - WINDOW_S)
-            raise TooMany(key, f"may ask {self._per_key_s:g} times a second", policy, wait_s)
+            raise TooMany(key, f"may ask {rate:g} times a second", policy, wait_s)
         self._spent_until[key] = until
-        return limits(policy, int((WINDOW_S - (until - now_s)) * self._per_key_s + 1e-9), math.ceil(until - now_s))
+        return limits(policy, int((WINDOW_S - (until - now_s)) * rate + 1e-9), math.ceil(until - now_s))

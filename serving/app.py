@@ -66,7 +66,9 @@ class App:
         self._arrivals: Arrivals | None = None
         # why: twice what the edge sends at once, since two of its processes are at work for a moment when it is configured anew
         self.admission = Admission(
-            2 * self._settings.max_ongoing_requests, self._settings.queue_timeout_s, self._settings.requests_per_key_s
+            2 * self._settings.max_ongoing_requests,
+            self._settings.queue_timeout_s,
+            lambda key: service.keys.rate(key) or service.settings.serving.requests_per_key_s,
         )
         self._handlers: dict[str, Handler] = {
             "decisions": self._decide,
@@ -159,6 +161,9 @@ class App:
             sent = headers.get(b"authorization")
             key = self._service.keys.check(None if sent is None else sent.decode("latin-1"), route.scope)
         if route.method == "POST":
+            # why: a browser that was once given the key as a password would send it along from any site's page
+            if headers.get(b"sec-fetch-site", b"none") in (b"cross-site", b"same-site"):
+                raise Refusal("foreign", "A page of another site may not do this.")
             kind = headers.get(b"content-type", b"application/json").lower()
             if not kind.startswith(b"application/json"):
                 raise Refusal("media-type", "The body must be sent as application/json.")

@@ -134,6 +134,7 @@ DETAILS: Mapping[str, tuple[str, str | None]] = {
     "no-key": ("No key was sent. Send the installation's key as `Authorization: Bearer KEY`.", None),
     "signature": ("a webhook is older than 5 minutes. Sign `id.timestamp.body` with the hook's secret and send it at once.", None),
     "forbidden": ("key `app` has no scope `decide`. Make a key that has it.", None),
+    "foreign": ("A page of another site may not do this.", None),
     "no-such-path": ("There is nothing at this path. /docs says what there is.", None),
     "not-found": ("use case `game` is not known. Known: shop.", None),
     "method": ("Only POST here.", None),

@@ -25,9 +25,13 @@ EventTime: TypeAlias = Annotated[
     str | int, Meta(description="RFC 3339 with a zone, such as 2026-01-31T12:00:00Z, or integer microseconds since 1970 (UTC).")
 ]
 Value: TypeAlias = bool | Integer | float | Text | None
-Context: TypeAlias = Annotated[Mapping[str, Value], Meta(description="What features of the request are made of: at most 64 names.")]
-
 CONTEXT_NAMES = 64
+NAME_LENGTH = 64
+
+Name: TypeAlias = Annotated[str, Meta(max_length=NAME_LENGTH)]
+Context: TypeAlias = Annotated[
+    Mapping[Name, Value], Meta(max_length=CONTEXT_NAMES, description="What features of the request are made of: at most 64 names.")
+]
 
 
 class DecisionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -215,9 +219,8 @@ def read(decoder: msgspec.json.Decoder[T], body: bytes | memoryview | msgspec.Ra
         return decoder.decode(body)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `")
-        raise InvalidInput(
-            where.strip("`").removeprefix("$").removeprefix(".") or "body", f"is not as declared: {what}", "what /docs says"
-        ) from error
+        where = where.strip("`").removeprefix("key` in `").removeprefix("$").removeprefix(".")
+        raise InvalidInput(where or "body", f"is not as declared: {what}", "what /docs says") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput("body", f"is not readable: {error}", "JSON in UTF-8") from error
 
@@ -254,5 +257,5 @@ def check_context(context: Mapping[str, FieldValue]) -> None:
     if len(context) > CONTEXT_NAMES:
         raise InvalidInput("context", f"has {len(context)} names", f"at most {CONTEXT_NAMES}")
     for name in context:
-        if len(name) > 64:
-            raise InvalidInput("context", f"has a name of {len(name)} characters", "names of at most 64")
+        if len(name) > NAME_LENGTH:
+            raise InvalidInput("context", f"has a name of {len(name)} characters", f"names of at most {NAME_LENGTH}")

@@ -54,6 +54,7 @@ KINDS = (
     Kind("no-key", 401, "No valid key", "Send a valid key as `Authorization: Bearer KEY`.", (Unauthorized,)),
     Kind("signature", 401, "The signature does not hold", "Sign the webhook again, at once, under a new id.", (SignatureRefused,)),
     Kind("forbidden", 403, "The key may not do this", "Use a key that has the scope.", (Forbidden,)),
+    Kind("foreign", 403, "Asked by another site's page", "Ask from a program or from a page of this installation."),
     Kind("no-such-path", 404, "No such path", "See /docs for what there is."),
     Kind("not-found", 404, "Not found", "Check the name or id in the path.", (NotFound,)),
     Kind("method", 405, "Method not allowed", "Use a method of the header `Allow`."),

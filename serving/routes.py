@@ -24,7 +24,7 @@ from serving.problems import BY_NAME, Kind
 
 _EVERYWHERE = ("method", "slow", "unavailable")
 _KEYED = ("no-key", "forbidden", "too-many", "overloaded", "deadline")
-_POSTED = ("not-found", "too-large", "media-type", "invalid", "log-unavailable", "unconfirmed")
+_POSTED = ("foreign", "not-found", "too-large", "media-type", "invalid", "log-unavailable", "unconfirmed")
 _RECORDS = (*_POSTED, "conflict")
 _DECIDES = (*_POSTED, "conflict", "not-ready", "stale-features")
 

@@ -25,7 +25,7 @@ def times() -> Times:
 
 
 def made(times: Times, most: int = 8, deadline_s: float = 2.0, per_key_s: float = 0.0) -> Admission:
-    return Admission(most, deadline_s, per_key_s, times.us, times.s)
+    return Admission(most, deadline_s, lambda key: per_key_s, times.us, times.s)
 
 
 def test_a_request_that_waited_too_long_is_not_begun(times: Times) -> None:

@@ -178,8 +178,19 @@ def test_what_is_not_let_in_says_why_and_when_to_come_again(client: httpx.AsyncC
     assert app.admission.under_way == 0
 
 
+@pytest.mark.parametrize("site, status", [("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)])
+def test_pages_of_other_sites_cannot_ask(client: httpx.AsyncClient, site: str, status: int) -> None:
+    assert run(client.post("/v1/shop/decisions", json=ASK, headers={"sec-fetch-site": site})).status_code == status
+
+
+def test_a_keys_own_quota_holds(http: Http, shop: Shop, service: DecisionService) -> None:
+    own = http(authorization=f"Bearer {make_key(shop.layout, 'own', requests_per_s=2)}")
+    service.look()
+    assert run(own.post("/v1/shop/decisions", json=ASK)).headers["ratelimit-policy"] == '"rate";q=2;w=1'
+
+
 def test_a_quota_is_said_with_every_answer_and_refused_with_429(client: httpx.AsyncClient, app: App) -> None:
-    app.admission = Admission(8, 2.0, per_key_s=1)
+    app.admission = Admission(8, 2.0, lambda key: 1.0)
     answered = run(client.post("/v1/shop/decisions", json=ASK))
     assert (answered.status_code, answered.headers["ratelimit"]) == (200, '"rate";r=0;t=1')
     refused = run(client.get("/v1/status"))
