@@ -1,22 +1,27 @@
-"""R2: what decisions stand on is killed in turn: Serve's controller, the proxy, all of Ray; then the same release answers again."""
+"""R2: what decisions stand on is killed in turn: Serve's controller, the proxy, all of Ray; then the same release answers again.
+
+One replica is stopped as well, which is worse than to be killed: it takes requests and answers none.
+"""
 
 import argparse
+import signal
 import time
 from collections.abc import Callable, Sequence
 
 import psutil
 
 from bench.acknowledged import check
-from bench.outage import CONTROLLER, Traffic, hit, processes, proxies, seconds_until, service_of
+from bench.outage import CONTROLLER, REPLICA, Traffic, hit, processes, proxies, seconds_until, service_of
 from bench.rows import Figure, Measurement
 from bench.served import Served, served
 
 PATIENCE_S = 120.0
 
-FAULTS: dict[str, Callable[[Served], list[psutil.Process]]] = {
-    "Serve's controller": lambda running: processes(running, CONTROLLER),
-    "the proxy": proxies,
-    "all of Ray": lambda running: service_of(running, "ray"),
+FAULTS: dict[str, tuple[signal.Signals, Callable[[Served], list[psutil.Process]]]] = {
+    "Serve's controller was killed": (signal.SIGKILL, lambda running: processes(running, CONTROLLER)),
+    "the proxy was killed": (signal.SIGKILL, proxies),
+    "a replica was stopped for good": (signal.SIGSTOP, lambda running: processes(running, REPLICA)[:1]),
+    "all of Ray was killed": (signal.SIGKILL, lambda running: service_of(running, "ray")),
 }
 
 
@@ -37,9 +42,9 @@ def measure(options: Sequence[str]) -> Measurement:
         before = _releases(running, chosen.use_case)
         with Traffic(running, chosen.use_case, rate=chosen.rate, seed=chosen.seed, patience_s=PATIENCE_S) as traffic:
             for _ in range(chosen.rounds):
-                for name, find in FAULTS.items():
+                for name, (number, find) in FAULTS.items():
                     moment_s = time.monotonic()
-                    if not hit(find(running)):
+                    if not hit(find(running), number):
                         missing.append(name)
                     time.sleep(5.0)
                     seconds_until(lambda since=moment_s: traffic.steady_since(since) is not None, PATIENCE_S)  # type: ignore[misc]
@@ -51,7 +56,7 @@ def measure(options: Sequence[str]) -> Measurement:
                     time.sleep(chosen.settle)
         findings = check(running.desk.layout, running.desk.use_cases[chosen.use_case].schema, traffic.history)
     figures = (
-        *(Figure(f"decisions steady again after {name} was killed", max(took), 60.0, "s") for name, took in gone.items()),
+        *(Figure(f"decisions steady again after {name}", max(took), 60.0, "s") for name, took in gone.items()),
         Figure("requests that failed through a client of two minutes' patience", float(len(traffic.failed)), 0.0, ""),
         Figure("other releases than before", float(len(other)), 0.0, ""),
         Figure("acknowledged and lost", float(len(findings.lost)), 0.0, ""),
