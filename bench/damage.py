@@ -26,10 +26,11 @@ from features.definitions import Attribute, FeatureSet
 from releases.bundle import read_bundle, write_bundle
 from releases.ledger import Act
 from releases.stages import register, to_champion, to_shadow
-from serving.service import DAMAGED
+from serving.deciding import DAMAGED
 from storage.drain import drain
-from storage.journal import Journal, Write
+from storage.journal import Journal
 from storage.tables import Tables
+from storage.transaction import Write
 from storage.watch import LOOK_S
 from training.train import start_parts
 from use_cases.definition import UseCase

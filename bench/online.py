@@ -21,7 +21,8 @@ from features.online import OnlineFeatures, retention
 from features.ready import ROW
 from features.state import HEAD
 from features.store import read_entities, read_entity
-from storage.journal import Journal, Write
+from storage.journal import Journal
+from storage.transaction import Write
 
 NOW = 20_000 * DAY_US + 12 * HOUR_US
 MANY = 100

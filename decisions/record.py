@@ -24,7 +24,7 @@ from contracts.records import (
 from contracts.tables import DECISIONS, EVENTS, OUTCOMES, QUARANTINE, SHADOW
 from decisions.decide import DecisionRequest
 from decisions.rewards import RewardSource
-from storage.journal import FOR_GOOD, Read, Write
+from storage.transaction import FOR_GOOD, Read, Write
 
 ApplyEvent: TypeAlias = Callable[[bytes | None, Event], tuple[bytes, int]]
 """Lets an entity's online state see an event: (state, event without `seq`) to (new state, the event's `seq`)."""

@@ -8,7 +8,8 @@ import numpy as np
 
 from contracts.errors import DataRefused
 from features.online import OnlineFeatures
-from storage.journal import Journal, Write
+from storage.journal import Journal
+from storage.transaction import Write
 
 PART = 500
 """States looked at in one step."""

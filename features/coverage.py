@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from storage.journal import Read, Write
+from storage.transaction import Read, Write
 
 
 class Coverage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -15,8 +15,9 @@ from contracts.records import Decision, Event, Outcome, StoredEvent, event_of_de
 from contracts.tables import DECISIONS, EVENTS, OUTCOMES
 from features import state as states
 from features.online import OnlineFeatures
-from storage.journal import Journal, Read, Write
+from storage.journal import Journal
 from storage.tables import Tables, polars_schema
+from storage.transaction import Read, Write
 
 PART = 100
 """Entities in one transaction: other writers wait no longer than for so many."""

@@ -27,7 +27,8 @@ from serving.messages import (
     time_us,
 )
 from serving.metrics import Metrics
-from storage.journal import FOR_GOOD, Journal, Write
+from storage.journal import Journal
+from storage.transaction import FOR_GOOD, Write
 from use_cases.definition import UseCase
 
 T = TypeVar("T")

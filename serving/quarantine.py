@@ -18,8 +18,9 @@ from decisions.record import make_event, record_event, record_outcome
 from serving.intake import EVENT, OUTCOME, attribute_types, sent_outcome
 from serving.messages import EventMessage, OutcomeMessage, read, time_us
 from serving.service import DecisionService
-from storage.journal import Journal, Read, Write
+from storage.journal import Journal
 from storage.tables import Tables
+from storage.transaction import Read, Write
 
 Message: TypeAlias = EventMessage | OutcomeMessage
 

@@ -1,54 +1,44 @@
 """The decision service itself, without HTTP and without Ray: decide, accept, say what is live."""
 
 import logging
-import time
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from functools import partial
 from time import perf_counter
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 
 from contracts.clock import DAY_US
-from contracts.errors import BundleRefused, DataRefused, InvalidInput, NotFound, NotReady, StaleFeatures, StoreUnavailable, Unconfirmed
-from contracts.metrics import ACTIONS, DECISION_SECONDS, DECISIONS, DEGRADED, FAILED, FEATURE_AGE_SECONDS, NOT_AS_DECLARED
-from contracts.records import DECISION_EVENT, Decision, FieldValue
+from contracts.errors import NotFound, NotReady, OfferloopError
+from contracts.metrics import ACTIONS, DECISION_SECONDS, DECISIONS, DEGRADED, FEATURE_AGE_SECONDS, NOT_AS_DECLARED
+from contracts.records import Decision, FieldValue
 from contracts.settings import Settings
-from contracts.traffic import CONTROL
-from decisions.assignment import Assignment, assign
-from decisions.decide import LOG_UNAVAILABLE, MODEL_FAILED, MODEL_GONE, NOTHING_SHOWN, DecisionRequest, decide, decide_by_rules
+from decisions.assignment import assign
+from decisions.decide import MODEL_FAILED, DecisionRequest
 from decisions.record import ApplyEvent, answered, record_decision, stored_decision
 from decisions.scorer import engine
 from features.compaction import CompactionReport, compact
 from features.coverage import cover
 from features.rebuild import RebuildReport, rebuild, restore
-from releases.bundle import read_bundle
 from releases.ledger import Ledger
 from serving.catching_up import CatchingUp
+from serving.contents import Contents
+from serving.deciding import UNREADABLE, Deciding
 from serving.entropy import Entropy
 from serving.intake import Intake, Part, SentEvents, SentOutcomes, mending, receipt
 from serving.keys import Keys, keys_path, read_keys
-from serving.live import Live, Release, Watcher
+from serving.live import Live, Watcher
 from serving.messages import DecisionAnswer, Receipt, ReleaseStatus, Status, UseCaseStatus, check_context
 from serving.metrics import Metrics
 from serving.shadow import Offer, Shadow
 from storage.health import HealthCounter
 from storage.installation import open_installation
-from storage.journal import Journal, Read, Write
+from storage.journal import Journal
 from storage.latest_moment import LatestMoment
 from storage.layout import Layout
 from storage.tables import Tables
+from storage.transaction import Read, Write
 from use_cases.definition import UseCase, load_all
 
-DAMAGED = "state:damaged"
-"""Said by a decision whose entity's state could not be read: it was made from defaults."""
-
-UNREADABLE = "state:unavailable"
-"""Said by a decision that was made from defaults because the store of states could not be read at all."""
-
-_CONTENTS_KEPT = 64
-_SAID_EVERY_S = 30.0
-_NO_CONTENT: Mapping[str, str | int] = MappingProxyType({})
 _LOG = logging.getLogger(__name__)
 
 
@@ -86,8 +76,9 @@ class DecisionService:
         self._shadow = Shadow(self.journal, self.clock, self.metrics)
         self._intakes = {name: self._intake(use_case) for name, use_case in self.use_cases.items()}
         self._entropy = Entropy()
-        self._contents: OrderedDict[tuple[str, str], Mapping[str, str | int]] = OrderedDict()
-        self._silent_until: dict[str, float] = {}
+        online, simulated = self._watcher.online, self.installation.simulated
+        self._deciding = Deciding(online, self.clock, simulated, self._entropy, self.health, self.metrics)
+        self._contents = Contents(self.layout, self._watcher.live)
         self._keys_changed = -1.0
         self.keys = Keys(())
 
@@ -141,6 +132,8 @@ class DecisionService:
         if context:
             check_context(context)
         request = DecisionRequest(decision_id or self._entropy.new_id("d-"), use_case, entity_id, context)
+        if decision_id is not None and self.journal.refusal() is not None and (known := self._answered_before(request)) is not None:
+            return known
         assignment = assign(live.plan, entity_id)
         release = live.releases[assignment.release_id]
         made: list[tuple[Decision, bytes | None]] = []
@@ -152,14 +145,14 @@ class DecisionService:
                     return lambda write: found
                 state = read.get_state(use_case, entity_id)
             # why: who writes it looks at the id once more, and at the state as it is then
-            decision = self._made(request, state, live, release, assignment, () if read is not None else (UNREADABLE,))
+            decision = self._deciding.made(request, state, live, release, assignment, () if read is not None else (UNREADABLE,))
             made.append((decision, state))
             return lambda write: record_decision(write, decision, self._applying(use_case, write))
 
         future = self.journal.submit_prepared(prepare)
         future.add_done_callback(partial(self._after, made, live, asked_s))
         if self.use_cases[use_case].unlogged == "control":
-            return self._or_control(future, request, live, release)
+            return self._deciding.or_control(future, request, live, release, lambda: self._answered(request))
         return future
 
     def submit_events(self, use_case: str, sent: SentEvents) -> "list[Future[Part]]":
@@ -242,7 +235,7 @@ class DecisionService:
             decision_id=decision.decision_id,
             entity_id=decision.entity_id,
             action=decision.action,
-            content=self._content(decision),
+            content=self._contents.of(decision),
             propensity=decision.propensity,
             release_id=decision.release_id,
             arm=decision.arm,
@@ -282,119 +275,22 @@ class DecisionService:
         """Look at the traffic plans now, rather than within a quarter of a second."""
         self._watcher.look()
 
-    def _made(
-        self,
-        request: DecisionRequest,
-        state: bytes | None,
-        live: Live,
-        release: Release,
-        assignment: Assignment,
-        degraded: tuple[str, ...],
-    ) -> Decision:
+    def _answered_before(self, request: DecisionRequest) -> "Future[Decision] | None":
+        """The answer to what was answered before, which needs no writing; None where it was not."""
+        done: Future[Decision] = Future()
         try:
-            return self._decide(request, state, live, release, assignment, degraded)
-        except InvalidInput:
-            raise
-        except StaleFeatures:
-            self._count_failed(request.use_case, live, assignment)
-            raise
-        except Exception:  # noqa: BLE001  why: whatever a release fails with, its use case has a baseline, and who asked gets that
-            self._count_failed(request.use_case, live, assignment)
-            self._say_failed(release)
-            return self._decide_by_rules(request, state, live, release, assignment, (*degraded, MODEL_FAILED))
+            found = self._answered(request)
+        except OfferloopError as error:
+            done.set_exception(error)
+            return done
+        if found is None:
+            return None
+        done.set_result(found)
+        return done
 
-    def _decide(
-        self,
-        request: DecisionRequest,
-        state: bytes | None,
-        live: Live,
-        release: Release,
-        assignment: Assignment,
-        degraded: tuple[str, ...],
-    ) -> Decision:
-        if release.bundle is None:
-            return self._decide_by_rules(request, state, live, release, assignment, (*degraded, MODEL_GONE))
-        online = self._watcher.online(request.use_case)
-        now_us = self.clock.now_us()
-        try:
-            row = online.read(state, release.feature_set, now_us, request.context)
-        except DataRefused:
-            _LOG.exception("the state of entity %s is damaged; defaults stand in", request.entity_id)
-            state, degraded = None, (*degraded, DAMAGED)
-            row = online.read(None, release.feature_set, now_us, request.context)
-        if row.stale and (refusing := [name for name in row.stale if name in release.refusing]):
-            raise StaleFeatures(request.entity_id, refusing)
-        shown = NOTHING_SHOWN
-        if state is not None and release.runtime.eligibility.looks_back_us:
-            shown = online.times_of(state, DECISION_EVENT, "candidate_id", now_us)
-        return decide(
-            request,
-            row,
-            release.runtime,
-            assignment,
-            draw=self._entropy.draw(),
-            now_us=now_us,
-            shown=shown,
-            withheld=live.plan.withheld,
-            simulated=self.installation.simulated,
-            degraded=degraded,
-        )
-
-    def _decide_by_rules(
-        self,
-        request: DecisionRequest,
-        state: bytes | None,
-        live: Live,
-        release: Release,
-        assignment: Assignment,
-        degraded: tuple[str, ...],
-    ) -> Decision:
-        online = self._watcher.online(request.use_case)
-        now_us = self.clock.now_us()
-        try:
-            row = online.read(state, release.feature_set, now_us, request.context)
-        except Exception:  # noqa: BLE001  why: what has failed may have been the reading of this state
-            row = online.read(None, release.feature_set, now_us, {})
-        return decide_by_rules(
-            request,
-            row,
-            release.runtime,
-            assignment,
-            draw=self._entropy.draw(),
-            now_us=now_us,
-            withheld=live.plan.withheld,
-            simulated=self.installation.simulated,
-            degraded=degraded,
-        )
-
-    def _or_control(self, future: "Future[Decision]", request: DecisionRequest, live: Live, release: Release) -> "Future[Decision]":
-        """What a future resolves to; where the log took nothing, the baseline instead, not logged, as the use case declares."""
-        answer: Future[Decision] = Future()
-
-        def hand_over(logged: "Future[Decision]") -> None:
-            error = logged.exception()
-            if error is None:
-                answer.set_result(logged.result())
-            elif isinstance(error, StoreUnavailable) and not isinstance(error, Unconfirmed):
-                assignment = Assignment(CONTROL, 1.0, release.runtime.release_id)
-                answer.set_result(self._decide_by_rules(request, None, live, release, assignment, (LOG_UNAVAILABLE,)))
-                self.metrics.add(DEGRADED, request.use_case, LOG_UNAVAILABLE.partition(":")[0])
-            else:
-                answer.set_exception(error)
-
-        future.add_done_callback(hand_over)
-        return answer
-
-    def _count_failed(self, use_case: str, live: Live, assignment: Assignment) -> None:
-        self.health.failed((use_case, live.plan.version, assignment.arm, assignment.release_id))
-        self.metrics.add(FAILED, use_case, assignment.arm, assignment.release_id)
-
-    def _say_failed(self, release: Release) -> None:
-        """Log what failed now; of each release at most twice a minute, since it may be at every decision."""
-        release_id, now_s = release.runtime.release_id, time.monotonic()
-        if now_s >= self._silent_until.get(release_id, 0.0):
-            self._silent_until[release_id] = now_s + _SAID_EVERY_S
-            _LOG.exception("release %s failed at a decision; the baseline stands in for it", release_id)
+    def _answered(self, request: DecisionRequest) -> Decision | None:
+        with self.journal.read() as read:
+            return answered(read, request)
 
     def _after(self, made: list[tuple[Decision, bytes | None]], live: Live, asked_s: float, future: "Future[Decision]") -> None:
         if future.cancelled() or future.exception() is not None or not made:
@@ -417,23 +313,6 @@ class DecisionService:
             metrics.observe(FEATURE_AGE_SECONDS, kept.use_case, value=oldest / 1e6)
         if live.plan.shadow is not None:
             self._shadow.offer(Offer(kept, state, live, self._watcher.online(kept.use_case)))
-
-    def _content(self, decision: Decision) -> Mapping[str, str | int]:
-        live = self._watcher.live(decision.use_case)
-        release = live.releases.get(decision.release_id) if live else None
-        if release is not None:
-            catalogue = release.runtime.catalogue
-            return catalogue.candidates[catalogue.index[decision.action]].content
-        key = (decision.release_id, decision.action)
-        if key not in self._contents:
-            try:
-                catalogue = read_bundle(self.layout.bundles, decision.release_id).parts.catalogue
-                self._contents[key] = catalogue.candidates[catalogue.index[decision.action]].content
-            except (BundleRefused, KeyError):
-                self._contents[key] = _NO_CONTENT
-            while len(self._contents) > _CONTENTS_KEPT:
-                self._contents.popitem(last=False)
-        return self._contents[key]
 
     def _known(self, use_case: str) -> UseCase:
         found = self.use_cases.get(use_case)

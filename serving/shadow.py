@@ -14,7 +14,8 @@ from decisions.record import record_shadow
 from features.online import OnlineFeatures
 from serving.live import Live, Release
 from serving.metrics import Metrics
-from storage.journal import Journal, Write
+from storage.journal import Journal
+from storage.transaction import Write
 
 MOST_WAITING = 2_000
 """More than this waiting are passed over: the shadow must not take memory from the answers."""

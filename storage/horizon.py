@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from functools import partial
 
-from storage.journal import Journal, Write
+from storage.journal import Journal
+from storage.transaction import Write
 
 STEP = 2_000
 """Ids deleted in one transaction, so that nobody waits for long."""

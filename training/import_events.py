@@ -10,7 +10,8 @@ import polars as pl
 from contracts.errors import Conflict, DataRefused
 from contracts.records import Event
 from decisions.record import ApplyEvent, make_event, record_event
-from storage.journal import Journal, Write
+from storage.journal import Journal
+from storage.transaction import Write
 from training.columns import EXAMPLES
 from training.event_file import EventRules, own_types, read_events
 from use_cases.definition import UseCase

@@ -12,7 +12,8 @@ import polars as pl
 from contracts.errors import DataRefused
 from contracts.records import CandidateProbability, Decision, FieldValue, event_of_decision
 from decisions.record import ApplyEvent, SentOutcome, record_decision, record_outcome, stored_decision
-from storage.journal import Journal, Write
+from storage.journal import Journal
+from storage.transaction import Write
 from training.columns import EXAMPLES
 from training.log_file import CONTEXT, LogRules, read_log
 from use_cases.definition import UseCase

@@ -15,9 +15,10 @@ from releases.ledger import Act, Ledger
 from releases.signature import PREFIX
 from serving.keys import Scope, read_keys
 from serving.service import DecisionService
-from storage.journal import Journal, Write
+from storage.journal import Journal
 from storage.layout import Layout
 from storage.rollouts import CanaryMeasure, RolloutMeasure, write_rollouts
+from storage.transaction import Write
 from tests.cli.conftest import USE_CASE, Run
 
 

@@ -27,7 +27,8 @@ from decisions.record import (
     stored_decision,
 )
 from features.definitions import FeatureRow
-from storage.journal import Journal, Write
+from storage.journal import Journal
+from storage.transaction import Write
 
 NOW = 1_000 * DAY_US
 

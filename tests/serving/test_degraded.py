@@ -15,15 +15,16 @@ import msgspec
 import pytest
 
 from contracts.catalogue import NO_ACTION
-from contracts.errors import NotFound, StoreUnavailable, Unconfirmed
+from contracts.errors import Conflict, NotFound, StoreUnavailable, Unconfirmed
 from contracts.metrics import DEGRADED, FAILED
 from contracts.traffic import CONTROL
 from decisions.decide import LOG_UNAVAILABLE, MODEL_FAILED, MODEL_GONE
 from decisions.explain import recompute
 from decisions.policies import PolicySpec
 from releases import database
+from serving.deciding import DAMAGED, UNREADABLE
 from serving.live import RULES
-from serving.service import DAMAGED, UNREADABLE, DecisionService
+from serving.service import DecisionService
 from storage.drain import drain
 from storage.health import read_health
 from tests.serving.conftest import SHOP, Shop, parts_of, table_of
@@ -41,17 +42,19 @@ class Broken:
 
 @contextmanager
 def refusing(service: DecisionService, error: Exception | None = None) -> Iterator[None]:
-    """The journal of a service takes nothing in."""
-    submit = service.journal.submit
-    failing: Any = lambda work: _failed(error or StoreUnavailable("the journal", FULL))  # noqa: E731
-    service.journal.submit = failing  # type: ignore[method-assign]  # why: what makes a disk full is shown elsewhere
-    try:
+    """The journal of a service takes nothing in. What makes it so is shown elsewhere."""
+
+    def fail(work: object) -> "Future[Any]":
+        return _failed(error or StoreUnavailable("the journal", FULL))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(service.journal, "submit", fail)
+        patch.setattr(service.journal, "submit_prepared", fail)
+        patch.setattr(service.journal, "refusal", lambda: None if error else FULL)
         yield
-    finally:
-        service.journal.submit = submit  # type: ignore[method-assign]
 
 
-def _failed(error: Exception) -> Any:
+def _failed(error: Exception) -> "Future[Any]":
     future: Future[Any] = Future()
     future.set_exception(error)
     return future
@@ -135,9 +138,14 @@ def test_half_a_state_is_damaged_and_made_anew(service: DecisionService) -> None
     assert service.decide("shop", "p-1").degraded == ()
 
 
-def test_what_cannot_be_logged_is_refused(service: DecisionService) -> None:
-    with refusing(service), pytest.raises(StoreUnavailable, match=FULL):
-        service.decide("shop", "p-1")
+def test_what_cannot_be_logged_is_refused_but_not_what_was_answered_before(service: DecisionService) -> None:
+    first = service.decide("shop", "p-1", {}, "d-1")
+    with refusing(service):
+        with pytest.raises(StoreUnavailable, match=FULL):
+            service.decide("shop", "p-1")
+        assert service.decide("shop", "p-1", {}, "d-1") == first
+        with pytest.raises(Conflict):
+            service.decide("shop", "p-2", {}, "d-1")
 
 
 def test_a_use_case_that_says_so_answers_with_control_and_logs_nothing(shop: Shop) -> None:
@@ -154,6 +162,8 @@ def test_a_use_case_that_says_so_answers_with_control_and_logs_nothing(shop: Sho
         assert service.metrics.totals(DEGRADED) == {("shop", "log"): 1}
         with refusing(service, Unconfirmed("the journal", 9.0)), pytest.raises(Unconfirmed):
             service.decide("shop", "p-1")
+        with refusing(service, StoreUnavailable("the journal", "a group failed")):
+            assert service.decide("shop", "p-1", {}, "d-1").degraded == ()
         drain(service.journal, service.tables, {"shop": SHOP.schema})
         assert service.tables.frame(SHOP.schema, "decisions")["decision_id"].to_list() == ["d-1"]
 

@@ -14,7 +14,7 @@ from serving.intake import PART, Unfit, read_events, read_outcomes
 from serving.messages import EventMessage, OutcomeMessage
 from serving.service import DecisionService
 from storage.drain import drain
-from storage.journal import FOR_GOOD
+from storage.transaction import FOR_GOOD
 
 from .conftest import SHOP, Shop
 

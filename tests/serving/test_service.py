@@ -18,9 +18,10 @@ from contracts.traffic import CHAMPION, CONTROL
 from decisions.policies import PolicySpec
 from features.compaction import size
 from features.definitions import Attribute, Fallback, FeatureSet
+from serving.deciding import DAMAGED
 from serving.messages import EventMessage, OutcomeMessage
 from serving.problems import problem_of
-from serving.service import DAMAGED, DecisionService
+from serving.service import DecisionService
 from storage.drain import drain
 from storage.health import Health, read_health
 from storage.horizon import forget_ids

@@ -4,14 +4,15 @@ import pytest
 
 import storage.horizon
 from storage.horizon import forget_ids
-from storage.journal import FOR_GOOD, Journal
+from storage.journal import Journal
+from storage.transaction import FOR_GOOD, Write
 
 
 def test_ids_beyond_the_horizon_are_forgotten_step_by_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage.horizon, "STEP", 3)
     journal = Journal(tmp_path / "journal", 2**24)
 
-    def put(write: storage.journal.Write) -> None:
+    def put(write: Write) -> None:
         for number in range(10):
             write.put_id("event", "shop", f"e-{number}", b"digest", at_us=number)
             write.put_id("decision", "shop", f"d-{number}", b"decision", at_us=number)

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import InvalidInput, StateRefused, StoreUnavailable
-from storage.journal import Journal, Read, Write
+from storage.journal import Journal
+from storage.transaction import Read, Write
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import pytest
 
 from contracts.errors import StoreUnavailable, Unconfirmed
 from storage import watch
-from storage.journal import Journal, Write
+from storage.journal import Journal
+from storage.transaction import Write
 from storage.watch import reserve
 from tests.installation import wait_until
 

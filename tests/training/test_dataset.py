@@ -16,7 +16,7 @@ from decisions.assignment import Assignment
 from decisions.decide import DecisionRequest, decide
 from decisions.record import SentOutcome, record_decision, record_outcome
 from decisions.rewards import Outcomes
-from storage.journal import Write
+from storage.transaction import Write
 from tests.training.conftest import CANDIDATES, FEATURES, NOW, SHOP, Installed, Made
 from training.dataset import TrainingSet, build, candidates
 from training.import_log import import_log
