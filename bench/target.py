@@ -16,6 +16,7 @@ MEASURED: Mapping[str, str] = {
     "P5": "bench.online",
     "P6": "bench.freshness",
     "P7": "bench.serving",
+    "P8": "bench.no_op",
     "P9": "bench.scoring",
     "P12": "bench.swap",
     "P13": "bench.off_policy",

@@ -1,0 +1,250 @@
+"""What each guarantee of a decision costs: the same requests in one process, with each of them switched off in turn.
+
+`python -m bench.guarantees` prints it; it takes the options of a row. Requests begin as HTTP headers and a body and end as an answer's
+bytes, in `serving.app.App.decide_soon`: sockets, HAProxy and Ray are not in it.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import uvloop
+
+from bench.promotion_world import NAME, batches, entity, histories, release
+from bench.rounds import in_turn
+from contracts.settings import Settings
+from decisions.scorer import engine
+from features.online import OnlineFeatures
+from releases.bundle import read_bundle, write_bundle
+from releases.ledger import Act
+from releases.stages import start
+from serving import service as decision_service
+from serving.app import App
+from serving.hooks import Hooks
+from serving.keys import Keys, owner_key
+from serving.problems import Answer
+from serving.replica import SWITCH_S
+from serving.service import DecisionService
+from storage.journal import Journal, Read
+
+ALL = "all on"
+UNDER_WAY = 32
+COMPILED_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a decision takes, in microseconds.
+
+    Attributes:
+        processor: time of all threads, 32 requests being under way.
+        alone: from request to answer where nothing else is under way, the median.
+    """
+
+    processor: float
+    alone: float
+
+
+def costs(options: Sequence[str] = ()) -> tuple[dict[str, Cost], str]:
+    """Costs with all guarantees, and without each; and what scores, in words."""
+    parser = argparse.ArgumentParser(prog="python -m bench.guarantees")
+    parser.add_argument("--entities", type=int, default=2_000)
+    parser.add_argument("--events", type=int, default=40, help="of each entity, before")
+    parser.add_argument("--trees", type=int, default=200)
+    parser.add_argument("--decisions", type=int, default=2_000, help="of each variant in a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=1)
+    chosen = parser.parse_args(options)
+    with deciding(chosen.entities, chosen.events, chosen.trees, chosen.seed) as (app, service, key):
+        run = partial(_run, app, _headers(key), chosen.entities, chosen.decisions)
+        things: dict[str, Callable[[], Cost]] = {ALL: partial(run, nullcontext)}
+        things |= {name: partial(run, partial(without, service)) for name, without in GUARANTEES.items()}
+        found = in_turn(things, chosen.rounds)
+        scorer = engine(service.live(NAME).releases[service.live(NAME).plan.champion.release_id].runtime.scorer)
+    taken = {name: Cost(median(one.processor for one in rounds), median(one.alone for one in rounds)) for name, rounds in found.items()}
+    return taken, scorer
+
+
+@contextmanager
+def deciding(entities: int, events: int, trees: int, seed: int) -> Iterator[tuple[App, DecisionService, str]]:
+    """A service in this process whose champion has so many trees, and whose players have histories; and its owner's key."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
+    with (
+        tempfile.TemporaryDirectory(prefix="offerloop-cost-") as folder,
+        DecisionService(Settings(state=folder, use_cases=(NAME,))) as service,
+    ):
+        layout, now_us = service.layout, service.clock.now_us()
+        key = owner_key(layout)
+        release_id = write_bundle(layout.bundles, release(2 * seed, trees=trees), layout.secrets)
+        start(service.ledger, NAME, release_id, read_bundle(layout.bundles, release_id).digest, 0.0, Act("bench", now_us, "measured"))
+        service.look()
+        for part in batches(histories(entities, events, now_us, seed), 1_000):
+            service.accept_events(NAME, part)
+        _wait_for_compiled(service)
+        hooks = Hooks(layout, service.clock)
+        try:
+            yield App(service, hooks, echo_request_id=False), service, key
+        finally:
+            hooks.close()
+            sys.setswitchinterval(before)
+
+
+async def decide(app: App, headers: Mapping[bytes, bytes], bodies: Sequence[bytes], count: int, under_way: int) -> list[float]:
+    """Ask for so many decisions, so many at once; what each took, in seconds.
+
+    Raises:
+        AssertionError: an answer is not 200.
+    """
+    over = asyncio.get_running_loop().create_future()
+    taken: list[float] = []
+    asked = 0
+
+    def ask() -> None:
+        nonlocal asked
+        number, asked = asked, asked + 1
+        began = time.perf_counter()
+
+        def done(answer: Answer, request_id: str) -> None:
+            taken.append(time.perf_counter() - began)
+            if answer.status != 200 and not over.done():
+                over.set_exception(AssertionError(answer.body.decode()))
+            if asked < count:
+                loop.call_soon(ask)
+            elif len(taken) == count and not over.done():
+                over.set_result(None)
+
+        app.decide_soon(NAME, headers, bodies[number % len(bodies)], done)
+
+    loop = asyncio.get_running_loop()
+    for _ in range(min(under_way, count)):
+        ask()
+    await over
+    return taken
+
+
+def _run(
+    app: App, headers: Mapping[bytes, bytes], entities: int, count: int, without: Callable[[], AbstractContextManager[object]]
+) -> Cost:
+    bodies = [b'{"entity_id":"%s"}' % entity(number).encode() for number in range(entities)]
+
+    async def run() -> Cost:
+        await decide(app, headers, bodies, count // 10 + 1, UNDER_WAY)
+        began = time.process_time()
+        await decide(app, headers, bodies, count, UNDER_WAY)
+        processor = (time.process_time() - began) / count
+        alone = await decide(app, headers, bodies, count // 4 + 1, 1)
+        return Cost(processor * 1e6, median(alone) * 1e6)
+
+    with without():
+        return uvloop.run(run())
+
+
+@contextmanager
+def _no_key(service: DecisionService) -> Iterator[None]:
+    with patch.object(Keys, "check", lambda self, authorization, scope: "owner"):
+        yield
+
+
+@contextmanager
+def _constant_features(service: DecisionService) -> Iterator[None]:
+    """Every entity has the features of the first, and no state is read but by what writes it."""
+    live = service.live(NAME)
+    feature_set = live.releases[live.plan.champion.release_id].feature_set
+    online = OnlineFeatures(service.use_cases[NAME].schema, 0)
+    row = online.read(service.journal.get_state(NAME, entity(0)), feature_set, service.clock.now_us(), {})
+    read_state = Read.get_state
+
+    def get_state(self: Read, use_case: str, entity_id: str) -> bytes | None:
+        return None if type(self) is Read else read_state(self, use_case, entity_id)
+
+    with patch.object(OnlineFeatures, "read", lambda *_, **__: row), patch.object(Read, "get_state", get_state):
+        yield
+
+
+@contextmanager
+def _uniform(service: DecisionService) -> Iterator[None]:
+    live = service.live(NAME)
+    policy = live.releases[live.plan.champion.release_id].runtime.policy
+
+    def even(self: object, scores: Any, positions: Any) -> Any:
+        return np.full(len(positions), 1.0 / len(positions))
+
+    with patch.object(type(policy), "probabilities", even):
+        yield
+
+
+@contextmanager
+def _no_log(service: DecisionService) -> Iterator[None]:
+    """Nothing is written: neither the decision, nor that its entity has had one."""
+
+    def submit(self: Journal, work: Callable[[Any], Any]) -> "Future[Any]":
+        future: Future[Any] = Future()
+        future.set_result(work(None))
+        return future
+
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(decision_service, "record_decision", lambda write, decision, apply: decision))
+        stack.enter_context(patch.object(Journal, "submit", submit))
+        yield
+
+
+GUARANTEES: Mapping[str, Callable[[DecisionService], AbstractContextManager[None]]] = {
+    "the key": _no_key,
+    "features of its own": _constant_features,
+    "a policy that explores": _uniform,
+    "the durable log": _no_log,
+}
+"""By name, what goes on without it."""
+
+
+def _headers(key: str) -> dict[bytes, bytes]:
+    return {
+        b"host": b"127.0.0.1",
+        b"content-type": b"application/json",
+        b"content-length": b"24",
+        b"authorization": f"Bearer {key}".encode(),
+        b"x-request-id": b"0123456789abcdef",
+    }
+
+
+def _wait_for_compiled(service: DecisionService) -> None:
+    until = time.monotonic() + COMPILED_S
+    live = service.live(NAME)
+    scorer = live.releases[live.plan.champion.release_id].runtime.scorer
+    while engine(scorer) == "LightGBM" and time.monotonic() < until:
+        time.sleep(0.1)
+
+
+def table(taken: Mapping[str, Cost]) -> list[tuple[str, str, str]]:
+    """A line for each guarantee, and one for all."""
+    whole = taken[ALL]
+    lines = [(ALL, f"{whole.processor:.0f}", f"{whole.alone:.0f}")]
+    for name in GUARANTEES:
+        cost = taken[name]
+        lines.append((name, f"{whole.processor - cost.processor:.0f}", f"{whole.alone - cost.alone:.0f}"))
+    return lines
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the costs."""
+    taken, scorer = costs(arguments)
+    print(f"{'microseconds of a decision':28}{'processor':>12}{'one alone':>12}   scorer: {scorer}")
+    for name, processor, alone in table(taken):
+        print(f"{name:28}{processor:>12}{alone:>12}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
