@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
@@ -36,7 +36,8 @@ from serving.keys import Keys, owner_key
 from serving.problems import Answer
 from serving.replica import SWITCH_S
 from serving.service import DecisionService
-from storage.journal import Journal, Read
+from storage.journal import Journal
+from storage.transaction import Read
 
 ALL = "all on"
 UNDER_WAY = 32
@@ -189,14 +190,16 @@ def _uniform(service: DecisionService) -> Iterator[None]:
 def _no_log(service: DecisionService) -> Iterator[None]:
     """Nothing is written: neither the decision, nor that its entity has had one."""
 
-    def submit(self: Journal, work: Callable[[Any], Any]) -> "Future[Any]":
+    def submit(self: Journal, prepare: Callable[[Read], Callable[[Any], Any]]) -> "Future[Any]":
         future: Future[Any] = Future()
-        future.set_result(work(None))
+        with self.read() as read:
+            future.set_result(prepare(read)(None))
         return future
 
-    with ExitStack() as stack:
-        stack.enter_context(patch.object(decision_service, "record_decision", lambda write, decision, apply: decision))
-        stack.enter_context(patch.object(Journal, "submit", submit))
+    with (
+        patch.object(decision_service, "record_decision", lambda write, decision, apply: decision),
+        patch.object(Journal, "submit_prepared", submit),
+    ):
         yield
 
 
