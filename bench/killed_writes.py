@@ -35,6 +35,7 @@ OF_LMDB = frozenset({"put", "delete", "commit"})
 COMMITS = frozenset({"_together", "_apart", "finish"})
 """Functions of the journal around LMDB's commit, which is called by no name."""
 
+OF_JOURNAL = ("storage/journal.py", "storage/transaction.py")
 WITHIN_S = (0.000_02, 0.000_5)
 MAP_SIZE = 2**26
 
@@ -171,7 +172,7 @@ def _told(state: Path, use_case: UseCase, say: Callable[[str, Any], None], point
             hit(within=True)
         elif event == "c_return" and _writes(argument):
             hit()
-        elif event == "return" and frame.f_code.co_name in COMMITS and frame.f_code.co_filename.endswith("journal.py"):
+        elif event == "return" and frame.f_code.co_name in COMMITS and frame.f_code.co_filename.endswith(OF_JOURNAL):
             hit()
             hit(within=True)
 

@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
+import msgspec
 import psutil
 
 from bench.acknowledged import History
@@ -45,7 +47,8 @@ class Traffic:
         served: whom they ask.
         use_case: of which.
         rate: requests a second, of all clients together.
-        clients: typed ones. `raw`: others.
+        clients: typed ones. `raw`: those that ask once. `leaving`: those that close the connection before they are answered, often in the
+            middle of what they send, and then ask again with the same id.
         seed: of what they ask; it is part of the ids.
         patience_s: for how long a typed client goes on trying.
         entities: how many there are.
@@ -59,6 +62,7 @@ class Traffic:
         rate: float = 200.0,
         clients: int = 8,
         raw: int = 4,
+        leaving: int = 2,
         seed: int = 1,
         patience_s: float = 60.0,
         entities: int = 500,
@@ -66,13 +70,13 @@ class Traffic:
         self.history = History()
         self.failed: list[str] = []
         self.tries: list[Try] = []
-        self.asked = 0
+        self.asked = self.left = 0
         self._served = served
         self._use_case = use_case
         self._schema = served.desk.use_cases[use_case].schema
         self._clock = served.desk.clock
         self._rate = rate
-        self._clients, self._raw = clients, raw
+        self._clients, self._raw, self._leaving = clients, raw, leaving
         self._seed = seed
         self._patience_s = patience_s
         self._entities = entities
@@ -100,13 +104,14 @@ class Traffic:
         return good[0].ended_s if len(good) >= STEADY else None
 
     async def _run(self) -> None:
-        pause_s = (self._clients + self._raw) / self._rate
+        pause_s = (self._clients + self._raw + self._leaving) / self._rate
         async with AsyncClient(self._served.address, self._served.key, patience_s=self._patience_s) as client:
             limits = httpx.Limits(max_connections=max(1, self._raw))
             headers = {"authorization": f"Bearer {self._served.key}"}
             async with httpx.AsyncClient(headers=headers, limits=limits, timeout=30.0, trust_env=False) as raw:
                 typed = [self._typed(client, number, pause_s) for number in range(self._clients)]
-                await asyncio.gather(*typed, *(self._once(raw, number, pause_s) for number in range(self._raw)))
+                leaving = [self._leave(client, number, pause_s) for number in range(self._leaving)]
+                await asyncio.gather(*typed, *leaving, *(self._once(raw, number, pause_s) for number in range(self._raw)))
 
     async def _typed(self, client: AsyncClient, number: int, pause_s: float) -> None:
         chance = random.Random(f"{self._seed}-{number}")
@@ -140,6 +145,29 @@ class Traffic:
             outcome = Outcome(f"o-{name}", known.decision_id, chance.randrange(1, 1_000))
             if not (await client.send_outcomes(use_case, [outcome])).quarantined:
                 history.outcomes[outcome.outcome_id] = outcome.reward
+
+    async def _leave(self, client: AsyncClient, number: int, pause_s: float) -> None:
+        chance = random.Random(f"{self._seed}-leaving-{number}")
+        address = urlsplit(self._served.address)
+        count = 0
+        while not self._enough.is_set():
+            count += 1
+            name, entity = f"d-{self._seed}-leaving-{number}-{count}", f"e{chance.randrange(self._entities)}"
+            body = msgspec.json.encode({"entity_id": entity, "decision_id": name})
+            head = f"POST /v1/{self._use_case}/decisions HTTP/1.1\r\nhost: {address.netloc}\r\nauthorization: Bearer {self._served.key}\r\n"
+            message = f"{head}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+            try:
+                _, writer = await asyncio.open_connection(address.hostname, address.port)
+                writer.write(message if chance.random() < 0.5 else message[: chance.randrange(len(message))])
+                await asyncio.sleep(chance.choice((0.0, 0.001, 0.01)))
+                writer.transport.abort()
+                self.left += 1
+                self.history.answered(await client.decide(self._use_case, entity, decision_id=name))
+            except OSError:
+                pass
+            except RequestFailed as error:
+                self.failed.append(f"{name}: {error}")
+            await asyncio.sleep(chance.uniform(0.5, 1.5) * pause_s)
 
     async def _once(self, client: httpx.AsyncClient, number: int, pause_s: float) -> None:
         chance = random.Random(f"{self._seed}-raw-{number}")

@@ -56,6 +56,7 @@ def measure(options: Sequence[str]) -> Measurement:
     notes = [
         f"{len(killed_s)} kills with -9 of {chosen.replicas} replicas; {traffic.history.acknowledged} acknowledged writes looked for",
         f"{traffic.asked} requests through the typed client; {len(traffic.tries)} raw ones, of which {len(broken)} failed",
+        f"{traffic.left} requests dropped by closing the connection, each asked for again at once with its id",
         f"in flight: a replica was killed, or on its way out, between being asked and failing; that took {slowest_end_s:.3f} s at most",
         f"seconds until all replicas answered again: {', '.join(f'{value:.1f}' for value in back)}",
         *traffic.failed[:3],

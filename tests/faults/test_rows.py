@@ -13,9 +13,8 @@ pytestmark = pytest.mark.faults
     ("row", "options"),
     [
         ("R1", "--seconds 15 --every 7 --rate 100"),
-        ("R6", "--entities 12"),
+        ("R6", "--entities 12 --map-mib 12"),
         ("R7", "--points 40"),
-        ("R8", "--outcomes 2000 --kills 1 --conflicts 20"),
     ],
 )
 def test_a_row_of_the_targets_in_short(row: str, options: str) -> None:
