@@ -26,6 +26,7 @@ MEASURED: Mapping[str, str] = {
     "R3": "bench.bad_swaps",
     "R11": "bench.overload",
     "R4": "bench.mutated",
+    "R13": "bench.strangers",
     "R5": "bench.neighbours_down",
     "R6": "bench.damage",
     "R7": "bench.killed_writes",
