@@ -112,7 +112,7 @@ class Listening:
                         answer = client.request(method, path, headers=headers, content=None if method == "GET" else b"{}")
                         self.asked += 1
                         to_sign_in = answer.status_code == 303 and "/sign-in" in answer.headers["location"]
-                        health = method == "GET" and path in HEALTH
+                        health = path in HEALTH
                         if answer.status_code not in (*REFUSED, *SILENT) and not to_sign_in and not health:
                             yield f"{method} {path} {headers.get('authorization', '')}: {answer.status_code} {answer.text[:60]!r}"
 
@@ -148,7 +148,8 @@ def _first_words(port: int) -> bytes:
 @cache
 def _methods() -> tuple[str, ...]:
     """Methods of all services of Ray that read something, or hand a request on."""
-    found = []
+    # why by name: Ray generates no Python of it
+    found = [f"/ray.rpc.ObjectManagerService/{name}" for name in ("Push", "Pull", "FreeObjects")]
     for package in _GRPC:
         for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
             if module.name.endswith("_pb2"):

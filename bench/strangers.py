@@ -64,7 +64,7 @@ def measure(options: Sequence[str]) -> Measurement:
             f"{found.asked} requests to them",
             f"left open on loopback, since Ray can ask for no key there: its counts of requests, for Prometheus (port {found.counts})",
             *found.elsewhere[:5],
-            *found.answered[:5],
+            *list(dict.fromkeys(found.answered))[:12],
             *found.unknown[:5],
         ]
     return Measurement("R13", tuple(figures), tuple(notes))

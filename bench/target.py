@@ -27,6 +27,8 @@ MEASURED: Mapping[str, str] = {
     "R11": "bench.overload",
     "R4": "bench.mutated",
     "R13": "bench.strangers",
+    "R14": "bench.names",
+    "R15": "bench.canaries",
     "R5": "bench.neighbours_down",
     "R6": "bench.damage",
     "R7": "bench.killed_writes",

@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
@@ -123,10 +124,24 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if name.startswith(PREFIX) and not name.startswith(f"{PREFIX}_"):
                 _put(values, name.removeprefix(PREFIX).lower().split("__"), raw)
         try:
-            return msgspec.convert(values, cls, strict=False)
+            return _without_passwords(msgspec.convert(values, cls, strict=False))
         except msgspec.ValidationError as error:
             what, _, where = str(error).partition(" - at `")
             raise SettingsError(where.strip("`$.") or "offerloop.toml", what, "a known key with a value of its type") from error
+
+
+def _without_passwords(settings: Settings) -> Settings:
+    """The settings, which go to every process, some of whose makers print what they are given.
+
+    Raises:
+        SettingsError: one of them holds a password; it is not repeated.
+    """
+    for name, named in settings.attribute_sources.items():
+        url = urlsplit(named) if "://" in named else None
+        if url is not None and (url.password is not None or "password" in parse_qs(url.query)):
+            expected = "no password in it: name a file by `?passfile=FILE`, or by the variable PGPASSFILE"
+            raise SettingsError(f"attribute_sources.{name}", f"{url.scheme}://{url.username or ''}@…", expected)
+    return settings
 
 
 def _put(values: dict[str, Any], path: list[str], raw: str) -> None:
@@ -134,5 +149,6 @@ def _put(values: dict[str, Any], path: list[str], raw: str) -> None:
     for key in path[:-1]:
         values = values.setdefault(key, {})
         if not isinstance(values, dict):
-            raise SettingsError(".".join(path), raw, f"`{key}` to be a table")
+            # why not the value: it may be a secret that stands in the wrong place
+            raise SettingsError(".".join(path), "…", f"`{key}` to be a table")
     values[path[-1]] = raw.split(",") if listed else raw

@@ -23,6 +23,9 @@ from decisions.policies import PolicySpec, build_policy
 from decisions.rewards import PLAIN, Outcomes, rewards
 from features.definitions import FeatureSet
 
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+"""Names of use cases, which are names of folders and modules."""
+
 
 @dataclass(frozen=True, slots=True)
 class AttributeSource:
@@ -283,8 +286,8 @@ def load(name: str) -> UseCase:
         NotFound: there is no such folder.
         DefinitionError: it offers no use case of that name, or one that is wrong: it says in which line, and what to write instead.
     """
-    if not name.isidentifier():
-        raise NotFound("use case", name)
+    if not _NAME.fullmatch(name):
+        raise NotFound("use case", name[:80])
     try:
         module = import_module(f"use_cases.{name}")
     except OfferloopError:
