@@ -24,6 +24,7 @@ MEASURED: Mapping[str, str] = {
     "R1": "bench.replica_kills",
     "R2": "bench.core_kills",
     "R3": "bench.bad_swaps",
+    "R10": "bench.hostile",
     "R11": "bench.overload",
     "R4": "bench.mutated",
     "R13": "bench.strangers",
