@@ -133,8 +133,8 @@ def _texts(draw: random.Random, good: Good) -> Hostile:
 
 
 SEGMENTS = (
-    "..", "%2e%2e", "..%2f..%2fetc%2fpasswd", "%00", "%ff%fe", "a" * 129, "a" * 7_000, "%F0%9F%92%A3", "\u202e", "shop%2fevents",
-    "%252e%252e", "~", "*", ";x=1", "%", "%zz", "'", "\\", "a|b", "CON", "decisions", ".", "%20", "%0d%0ax:%20y", "{use_case}", "<script>", "-1",
+    "..", "%2e%2e", "..%2f..%2fetc%2fpasswd", "%00", "%ff%fe", "a" * 129, "a" * 7_000, "%F0%9F%92%A3", "\u202e", "shop%2fevents", "%252e",
+    "%20", "%0d%0ax:%20y", "~", "*", ";x=1", "%", "%zz", "'", "\\", "a|b", "CON", "decisions", ".", "{use_case}", "<script>", "-1",
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from serving.arrivals import Arrivals
 from serving.hooks import MOST_BYTES, Hooks
 from serving.intake import read_events, read_outcomes, receipt
 from serving.lifespan import answer_lifespan
-from serving.messages import DecisionRequest, DecisionsAnswer, DecisionsRequest, Health, is_id, read
+from serving.messages import DecisionAnswer, DecisionRequest, DecisionsAnswer, DecisionsRequest, Health, is_id, read
 from serving.problems import Answer, Refusal, problem_of
 from serving.problems import Headers as Pairs
 from serving.routes import Found, Route, find
@@ -35,8 +35,8 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Headers: TypeAlias = Mapping[bytes, bytes]
 Handler: TypeAlias = Callable[[Mapping[str, str], Headers, bytes], Awaitable[Answer]]
 
-BATCH_STEP = 8
-"""After so many decisions of a batch, the event loop is given to others."""
+BATCH_PART = 64
+"""Decisions of a batch that are asked for at once, to be read from one snapshot and committed together: others go on between two parts."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -213,12 +213,11 @@ class App:
         asked = read(_DECISIONS, body).requests
         if len(asked) > self._settings.max_batch:
             raise TooLarge(f"a batch of {len(asked)} requests", self._settings.max_batch, "requests")
-        futures: list[Future[Decision]] = []
-        for number, one in enumerate(asked, 1):
-            futures.append(self._service.submit(values["use_case"], one.entity_id, one.context, one.decision_id))
-            if number % BATCH_STEP == 0:
-                await asyncio.sleep(0)
-        decisions = [self._service.answer(await self._wait(future)) for future in futures]
+        decisions: list[DecisionAnswer] = []
+        for start in range(0, len(asked), BATCH_PART):
+            part = asked[start : start + BATCH_PART]
+            futures = [self._service.submit(values["use_case"], one.entity_id, one.context, one.decision_id) for one in part]
+            decisions += [self._service.answer(await self._wait(future)) for future in futures]
         return Answer(200, _ENCODER.encode(DecisionsAnswer(decisions)))
 
     async def _events(self, values: Mapping[str, str], headers: Headers, body: bytes) -> Answer:
