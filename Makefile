@@ -32,10 +32,10 @@ format: ## put the code into its form
 	@$(bin)/ruff format .
 	@$(bin)/ruff check --fix .
 
-bench: ## measure every speed row of the targets that can be measured yet
+bench: ## measure the speed rows and write docs/performance.md; some of them: make bench ARGS="--rows P7,P8"
 	@tools/setup test
 	@tools/setup peers
-	@$(bin)/python -m bench.target --all $(ARGS)
+	@$(bin)/python -m bench.report $(ARGS)
 
 target: ## measure one row of the targets: make target ROW=P14
 	@tools/setup test

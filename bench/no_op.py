@@ -17,7 +17,7 @@ from bench.load import Plan, load, posts
 from bench.peers.no_op_on_ray import BODY
 from bench.promotion_world import NAME, asks, entity, release, serving
 from bench.rounds import in_turn, ratio
-from bench.rows import Figure, Measurement
+from bench.rows import Figure, Measurement, Series
 from bench.served import Served
 from contracts.errors import ServiceFailed
 from decisions.record import DECISION
@@ -61,7 +61,12 @@ def measure(options: Sequence[str]) -> Measurement:
         things[COMMIT] = partial(_commit, running.desk.layout.root / "bench-commits", size)
         time.sleep(chosen.settle)
         found = in_turn(things, chosen.rounds)
-    return Measurement("P8", _figures(found), _notes(found, size, chosen))
+    lines = {
+        title: {str(connections): median(one.rate for one in found[f"{name} {connections}"]) for connections in CONNECTIONS}
+        for name, title in ((OURS, "Offerloop, everything on"), (NO_OP, "a no-op on the same Ray Serve"))
+    }
+    series = Series("Decisions beside a no-op", "connections", "answers a second", lines)
+    return Measurement("P8", _figures(found), _notes(found, size, chosen), (series,))
 
 
 @dataclass(frozen=True, slots=True)

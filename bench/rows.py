@@ -51,12 +51,23 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
+class Series:
+    """Lines of a plot: by name, a value in `unit` at each place along something, such as numbers of connections."""
+
+    title: str
+    along: str
+    unit: str
+    lines: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
-    """What a row's measurement says: its figures, and notes on how they came about."""
+    """What a row's measurement says: its figures, notes on how they came about, and what can be plotted of it."""
 
     row: str
     figures: tuple[Figure, ...]
     notes: tuple[str, ...] = ()
+    series: tuple[Series, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -16,7 +16,7 @@ from bench.load import Loaded, Plan, load
 from bench.processes import family, peak_mb
 from bench.promotion_world import CANDIDATES, NAME, asks, entity, release, serving
 from bench.rounds import in_turn, ratio
-from bench.rows import Figure, Measurement
+from bench.rows import Figure, Measurement, Series
 from bench.served import Served
 
 CONNECTIONS = (1, 8, 32)
@@ -67,7 +67,7 @@ def measure(options: Sequence[str]) -> Measurement:
                 "the scorer": max(peak_mb(family([server.process])) for server in bare),
                 "MLflow": peak_mb(family([mlflow.process])),
             }
-    return Measurement("P7", _figures(found, differing), _notes(found, trials, memory, chosen))
+    return Measurement("P7", _figures(found, differing), _notes(found, trials, memory, chosen), (_series(found),))
 
 
 def logged_decisions(running: Served, count: int) -> list[dict[str, Any]]:
@@ -117,6 +117,19 @@ def _figures(found: Mapping[str, Sequence[Loaded]], differing: int) -> tuple[Fig
     figures.append(Figure("scores that differ in a bit", float(differing), 0.0, ""))
     failed = sum(one.failed for name, rounds in found.items() if name.startswith("ours") for one in rounds)
     return (*figures, Figure("answers of ours that were not 2xx", float(failed), 0.0, ""))
+
+
+def _series(found: Mapping[str, Sequence[Loaded]]) -> Series:
+    lines: dict[str, dict[str, float]] = {"Offerloop, everything on": {}, "FastAPI that only scores": {}, "MLflow": {}}
+    for (name, place), rounds in zip((_place(name) for name in found), found.values(), strict=True):
+        lines[name][place] = median(one.rate for one in rounds)
+    return Series("Decisions over HTTP", "connections", "answers a second", lines)
+
+
+def _place(name: str) -> tuple[str, str]:
+    who, _, connections = name.partition(" ")
+    names = {"ours": "Offerloop, everything on", "bare": "FastAPI that only scores", "mlflow": "MLflow"}
+    return names[who], connections or str(MLFLOW_AT)
 
 
 def _notes(
