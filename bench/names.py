@@ -305,7 +305,7 @@ class _Tries:
         for name, command in turns:
             if name.startswith("-") or (not where and name == "owner"):
                 continue
-            words = [word.encode(errors="replace").decode() for word in command(name)]
+            words = command(name)
             self._try(words[0], name, lambda _, words=words: self._run([*state, *words]), where)  # type: ignore[misc]
         self.watch.learn()
 
@@ -332,7 +332,8 @@ class _Tries:
 
 
 async def _request(app: Asgi, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
-    """One request as a server hands it on: the path decoded, and as it came."""
+    """One request as a server hands it on: the path decoded, with what is no UTF-8 replaced."""
+    path = path.encode(errors="replace").decode()
     sent: list[dict[str, Any]] = []
     head = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
     head += [(b"host", b"here"), (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]

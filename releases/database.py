@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from contracts.errors import StateRefused, StoreUnavailable
+from contracts.errors import InvalidInput, StateRefused, StoreUnavailable
 
 FORMAT = 1
 BUSY_S = 10.0
@@ -136,6 +136,8 @@ class Database:
                 except BaseException:
                     self._connection.rollback()
                     raise
+            except UnicodeEncodeError as error:
+                raise InvalidInput("text", f"is {error.object[:40]!r}", "Unicode, without halves of a character") from error
             except (sqlite3.OperationalError, sqlite3.ProgrammingError) as error:
                 raise StoreUnavailable(self.path.name, str(error)) from error
 

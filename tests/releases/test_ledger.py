@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.errors import DefinitionError, NotFound, StateRefused, StepRefused, StoreUnavailable
+from contracts.errors import DefinitionError, InvalidInput, NotFound, StateRefused, StepRefused, StoreUnavailable
 from contracts.traffic import Arm, TrafficPlan
 from releases.database import Database
 from releases.ledger import Act, Ledger
@@ -196,3 +196,10 @@ def test_a_closed_or_full_file_takes_nothing(tmp_path: Path) -> None:
     database.close()
     with pytest.raises(StoreUnavailable, match="closed"), database.read():
         pass
+
+
+def test_a_text_that_is_no_unicode_is_refused(ledger: Ledger) -> None:
+    with pytest.raises(InvalidInput, match="Unicode"):
+        ledger.plan("shop\udcff")
+    with pytest.raises(InvalidInput, match="Unicode"), ledger.denying("shop\udcff", Act("ada", 1, "r"), "be promoted", None):
+        raise StepRefused("r-1", "be promoted", "of a test")
