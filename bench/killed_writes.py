@@ -14,10 +14,11 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeAlias
 
 from bench.full_disk import fill_up
 from bench.rows import Figure, Measurement
@@ -37,7 +38,11 @@ COMMITS = frozenset({"_together", "_apart", "finish"})
 
 OF_JOURNAL = ("storage/journal.py", "storage/transaction.py")
 WITHIN_S = (0.000_02, 0.000_5)
+WITHIN = "within"
 MAP_SIZE = 2**26
+
+Point: TypeAlias = tuple[str, int]
+"""A place in the code, with what is called there and whether before, within or behind it; and the how manieth passing of it."""
 
 
 def measure(options: Sequence[str]) -> Measurement:
@@ -58,7 +63,7 @@ def measure(options: Sequence[str]) -> Measurement:
         Figure("wrong with a full disk", float(len(full.wrong)), 0.0, ""),
     )
     notes = [
-        f"{kills.points} points in a story of a whole installation; of these {chosen.points} by the seed, each on a state of its own",
+        f"the story of an installation passes {kills.points} points at {kills.places} places of the code: each place in turn",
         "a point is before, within (20 to 500 µs in) or behind a call that writes: journal, ledger, bundles, manifests, Parquet, keys",
         "looked for: each acknowledged decision, event, outcome, plan, key, trigger, once and as told; bundles and tables that can be read",
         *full.notes,
@@ -72,8 +77,9 @@ def measure(options: Sequence[str]) -> Measurement:
 class Kills:
     """What came of killing at points."""
 
-    def __init__(self, points: int) -> None:
+    def __init__(self, points: int, places: int) -> None:
         self.points = points
+        self.places = places
         self.killed = 0
         self.wrong: list[str] = []
         self.unfinished: list[str] = []
@@ -82,35 +88,42 @@ class Kills:
 def kill_at_points(use_case: UseCase, count: int, seed: int) -> Kills:
     """Tell the story once to count its points; then, at each of `count` of them, be killed."""
     with tempfile.TemporaryDirectory(prefix="offerloop-kills-", dir=_quick_folder()) as folder:
-        whole = forked(lambda say: _told(Path(folder) / "whole", use_case, say, 0, seed))
-        points = next((content for kind, content in whole.said if kind == "points"), 0)
-        kills = Kills(points)
-        if whole.status or not points:
+        whole = forked(lambda say: _told(Path(folder) / "whole", use_case, say, None, seed))
+        counts: dict[str, int] = next((content for kind, content in whole.said if kind == "points"), {})
+        kills = Kills(sum(counts.values()), len(counts))
+        if whole.status or not counts:
             kills.unfinished.append(f"the story ended with {whole.status} when nobody was killed: {whole.trouble}")
             return kills
-        chance = random.Random(seed)
-        order = chance.sample(range(1, points + 1), points)
-        for number in range(2 * count):
-            # why: threads write too, each in its own time, so that a point near the end is not reached each time
-            if kills.killed == count:
+        for number, point in enumerate(_in_turn(counts, random.Random(seed))):
+            # why: threads write too, each in its own time, so that a point is not reached each time
+            if kills.killed == count or number == 2 * count:
                 break
             state = Path(folder) / str(number)
-            _one(state, use_case, order[number % points], seed + number, kills)
+            _one(state, use_case, point, seed + number, kills)
             shutil.rmtree(state, ignore_errors=True)
     return kills
 
 
-def _one(state: Path, use_case: UseCase, point: int, seed: int, kills: Kills) -> None:
+def _in_turn(counts: Mapping[str, int], chance: random.Random) -> Iterator[Point]:
+    """Every place in the code before any for the second time; of each, passings at random."""
+    left = {place: chance.sample(range(1, count + 1), count) for place, count in counts.items()}
+    while left:
+        for place in chance.sample(sorted(left), len(left)):
+            yield place, left[place].pop()
+        left = {place: passings for place, passings in left.items() if passings}
+
+
+def _one(state: Path, use_case: UseCase, point: Point, seed: int, kills: Kills) -> None:
     told = forked(lambda say: _told(state, use_case, say, point, seed))
     kills.killed += told.killed
     seen = forked(lambda say: say("found", look(_settings(state, use_case), use_case, told.said)))
     found = next((content for kind, content in seen.said if kind == "found"), [f"it could not be read: {seen.trouble}"])
-    again = forked(lambda say: _told(state, use_case, say, 0, seed))
+    again = forked(lambda say: _told(state, use_case, say, None, seed))
     after = forked(lambda say: say("found", look(_settings(state, use_case), use_case, [*told.said, *again.said])))
     found += next((content for kind, content in after.said if kind == "found"), [f"it could not be read: {after.trouble}"])
-    kills.wrong += [f"point {point}: {one}" for one in found]
+    kills.wrong += [f"{point}: {one}" for one in found]
     if not any(kind == "end" for kind, _ in again.said):
-        kills.unfinished.append(f"point {point}: {again.trouble}")
+        kills.unfinished.append(f"{point}: {again.trouble}")
 
 
 class Forked:
@@ -152,29 +165,29 @@ def forked(act: Callable[[Callable[[str, Any], None]], object]) -> Forked:
     return Forked([tuple(json.loads(line)) for line in lines if line.endswith(b"\n")], os.waitstatus_to_exitcode(status))
 
 
-def _told(state: Path, use_case: UseCase, say: Callable[[str, Any], None], point: int, seed: int) -> None:
-    """Tell the story; be killed at a point of it, or say how many there were."""
+def _told(state: Path, use_case: UseCase, say: Callable[[str, Any], None], point: Point | None, seed: int) -> None:
+    """Tell the story; be killed at a point of it, and say how often each place was passed."""
     chance = random.Random(seed)
-    passed = 0
+    passed: Counter[str] = Counter()
 
-    def hit(within: bool = False) -> None:
-        nonlocal passed
-        passed += 1
-        if passed == point:
-            if not within:
+    def hit(frame: FrameType, name: str, phase: str) -> None:
+        place = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} {name} {phase}"
+        passed[place] += 1
+        if (place, passed[place]) == point:
+            if phase != WITHIN:
                 os.kill(os.getpid(), signal.SIGKILL)
             # why: nobody handles it, so the kernel ends the process at once, wherever it is by then
             signal.setitimer(signal.ITIMER_REAL, chance.uniform(*WITHIN_S))
 
     def profile(frame: FrameType, event: str, argument: Any) -> None:
         if event == "c_call" and _writes(argument):
-            hit()
-            hit(within=True)
+            hit(frame, argument.__name__, "before")
+            hit(frame, argument.__name__, WITHIN)
         elif event == "c_return" and _writes(argument):
-            hit()
+            hit(frame, argument.__name__, "behind")
         elif event == "return" and frame.f_code.co_name in COMMITS and frame.f_code.co_filename.endswith(OF_JOURNAL):
-            hit()
-            hit(within=True)
+            hit(frame, frame.f_code.co_name, "behind")
+            hit(frame, frame.f_code.co_name, WITHIN)
 
     def acknowledge(kind: str, content: Any) -> None:
         sys.setprofile(None)

@@ -120,6 +120,13 @@ SCORER_COMPILED = Metric(
 REPLICA_PLAN_VERSION = Metric(
     "offerloop_replica_plan_version", MetricType.GAUGE, "Version of the traffic plan that a replica serves.", ("use_case",), Source.SERVING
 )
+LOG_REFUSES = Metric(
+    "offerloop_log_refuses",
+    MetricType.GAUGE,
+    "1 while a replica's log takes nothing in: journal or disk nearly full, or a writer that does not come to an end.",
+    ("use_case",),
+    Source.SERVING,
+)
 
 SERVICE_UP = _gauge("offerloop_service_up", "1 while a service of this installation runs.", "service")
 PLAN_VERSION = _gauge("offerloop_plan_version", "Version of the traffic plan in the ledger.", "use_case")
@@ -211,6 +218,7 @@ METRICS = (
     SHADOW_SCORED,
     RELEASES_REFUSED,
     REPLICA_PLAN_VERSION,
+    LOG_REFUSES,
     SCORER_COMPILED,
     SERVICE_UP,
     PLAN_VERSION,

@@ -22,6 +22,7 @@ from contracts.metrics import (
     GAIN,
     GUARD_RAIL,
     INBOX_ROWS,
+    LOG_REFUSES,
     MATURED,
     MONITOR_AGE_SECONDS,
     NOT_AS_DECLARED,
@@ -100,6 +101,12 @@ NOW = (
         ((0.01, "orange"), (0.1, "red")),
     ),
     figure("Replicas", "Processes that answer.", f"max(count by (use_case) ({REPLICA_PLAN_VERSION.series})) or vector(0)"),
+    figure(
+        "Log refuses",
+        "Replicas that can log nothing now.",
+        f"max(sum by (use_case) ({LOG_REFUSES.series})) or vector(0)",
+        limits=((1, "red"),),
+    ),
     figure("Down", "Services of the installation that do not run.", f"count({SERVICE_UP.series} == 0) or vector(0)", limits=((1, "red"),)),
 )
 

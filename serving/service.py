@@ -9,7 +9,7 @@ from types import TracebackType
 
 from contracts.clock import DAY_US
 from contracts.errors import NotFound, NotReady, OfferloopError
-from contracts.metrics import ACTIONS, DECISION_SECONDS, DECISIONS, DEGRADED, FEATURE_AGE_SECONDS, NOT_AS_DECLARED
+from contracts.metrics import ACTIONS, DECISION_SECONDS, DECISIONS, DEGRADED, FEATURE_AGE_SECONDS, LOG_REFUSES, NOT_AS_DECLARED
 from contracts.records import Decision, FieldValue
 from contracts.settings import Settings
 from decisions.assignment import assign
@@ -345,6 +345,8 @@ class DecisionService:
 
     def _each_round(self) -> None:
         self._latest_moment.meet()
+        for name in self.use_cases:
+            self.metrics.set(LOG_REFUSES, name, value=float(self.journal.refusal() is not None))
         self._follow_keys()
         self._publish_health()
 
