@@ -168,7 +168,7 @@ def _worked_off(running: Served, inbox_id: int, position: int, entity_id: str) -
     latest = running.desk.layout.latest(USE_CASE)
     if not entity_id:
         return True
-    return latest.exists() and entity_id in pl.read_parquet(latest)["entity_id"].to_list()
+    return latest.exists() and entity_id in pl.read_parquet(latest)["row_id"].to_list()
 
 
 @contextmanager
