@@ -12,11 +12,13 @@ import numpy as np
 from contracts.catalogue import Catalogue
 from contracts.errors import InvalidInput, NotCompiled
 from decisions.compiled import CompiledScorer, Layout
-from decisions.kernel import load_kernel
+from decisions.kernel import Kernel, load_kernel
 from decisions.linear import LINEAR_FILE, build_linear
 from decisions.matrix import Floats, ModelColumns, Positions, rows
 from decisions.model_text import check_model_text
+from decisions.own_files import digest
 from decisions.proof import prove
+from decisions.proven import keep, recalled
 from decisions.trees import read_trees
 
 ScorerKind: TypeAlias = Literal["constant", "table", "linear", "lightgbm"]
@@ -83,6 +85,7 @@ class LightGBMScorer:
         self.columns = columns
         self.compiled: CompiledScorer | None = None
         self.tried = False
+        self._model, self._engine = digest(model.encode()), f"lightgbm {lightgbm.__version__}"
         self.why_not = ""
         self._predict = _Predict(self.booster, vars(lightgbm.basic)["_LIB"]._name)
         self.direct = self._agrees()
@@ -98,7 +101,7 @@ class LightGBMScorer:
         """Score by this machine's own kernel from now on, once it has given the bits of `Booster.predict`; takes about a second.
 
         Args:
-            folder: where the kernel is kept; see `decisions.kernel.load_kernel`.
+            folder: where the kernel is kept (`decisions.kernel.load_kernel`), and what was proven.
 
         Raises:
             NotCompiled: why not; everything stays as it was.
@@ -106,12 +109,29 @@ class LightGBMScorer:
         try:
             kernel = load_kernel(folder)
             trees = read_trees(self.booster.model_to_string())
-            made = CompiledScorer(kernel, Layout.of(trees), self.columns)
+            layout = Layout.of(trees)
+            made = CompiledScorer(kernel, layout, self.columns)
             prove(made, trees, self.columns, self.reference, self.booster.get_leaf_output)
+            keep(folder, self._identity(kernel), layout)
         except NotCompiled as error:
             self.why_not = error.reason
             raise
         self.compiled = made
+
+    def recall(self, folder: Path) -> bool:
+        """Score by the kernel at once where this very model, over these columns, was proven in this folder before; whether it was."""
+        try:
+            kernel = load_kernel(folder, build=False)
+            layout = recalled(folder, self._identity(kernel))
+            self.compiled = None if layout is None else CompiledScorer(kernel, layout, self.columns)
+        except NotCompiled:
+            self.compiled = None
+        return self.compiled is not None
+
+    def _identity(self, kernel: Kernel) -> str:
+        columns = (self.columns.names, self.columns.values.shape, self.columns.matched.shape)
+        parts = (self._model, kernel.name, self._engine, repr(columns), self.columns.values.tobytes(), self.columns.matched.tobytes())
+        return digest(b"\0".join(part if isinstance(part, bytes) else part.encode() for part in parts))
 
     def reference(self, matrix: Floats) -> Floats:
         """(k,) scores of the rows of a matrix, by `Booster.predict`."""

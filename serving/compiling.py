@@ -28,6 +28,12 @@ class Compiling:
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
+    def recall(self, use_case: str, release_id: str, scorer: Scorer) -> None:
+        """Let a scorer that was proven on this machine before be compiled when it begins to serve; takes some milliseconds."""
+        if isinstance(scorer, LightGBMScorer) and not scorer.tried and scorer.recall(self._folder):
+            scorer.tried = True
+            self._metrics.set(SCORER_COMPILED, use_case, release_id, value=1.0)
+
     def offer(self, use_case: str, release_id: str, scorer: Scorer) -> None:
         """Have a scorer compiled when it is one that can be, and has not been tried; never waits."""
         if not isinstance(scorer, LightGBMScorer) or scorer.tried:

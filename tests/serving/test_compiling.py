@@ -9,13 +9,14 @@ from contracts.metrics import SCORER_COMPILED
 from decisions.kernel import find_compiler
 from decisions.matrix import ModelColumns, paired_rows
 from decisions.policies import PolicySpec
-from decisions.scorer import ConstantScorer
+from decisions.scorer import ConstantScorer, engine
 from releases.bundle import BundleParts
 from serving.compiling import Compiling
+from serving.live import load_release
 from serving.metrics import Metrics
 from serving.service import DecisionService
 
-from .conftest import CATALOGUE, FEATURES, Shop, parts_of
+from .conftest import CATALOGUE, FEATURES, SHOP, Shop, parts_of
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +74,19 @@ def test_nothing_starts_for_a_scorer_without_a_model(tmp_path: Path) -> None:
     compiling.offer("shop", "r-1", ConstantScorer())
     compiling.stop()
     assert not (tmp_path / "compiled").exists()
+
+
+@pytest.mark.skipif(find_compiler() is None, reason="there is no C compiler here")
+def test_a_model_that_was_proven_here_is_compiled_when_it_begins_to_serve(
+    shop: Shop, service: DecisionService, modelled: BundleParts
+) -> None:
+    release_id = shop.promote(service, modelled)
+    service.look()
+    until(service, "compiled")
+
+    again, metrics = load_release(shop.layout, SHOP, release_id).runtime.scorer, Metrics()
+    assert engine(again) == "LightGBM"
+    Compiling(shop.layout.compiled, metrics).recall("shop", release_id, again)
+
+    assert engine(again) == "compiled"
+    assert metrics.totals(SCORER_COMPILED) == {("shop", release_id): 1.0}
