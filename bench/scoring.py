@@ -49,8 +49,8 @@ def measure(options: Sequence[str]) -> Measurement:
     notes += [
         f"{chosen.candidates} candidates, {chosen.columns} columns of which {chosen.matched} are matched, {chosen.trees} trees of "
         f"{chosen.leaves} leaves, {chosen.entities} entities a round, {chosen.rounds} rounds in turn, seed {chosen.seed}",
-        f"until the first replica of a machine has proven a model, which it does while the release is in the shadow, it scores by LightGBM's "
-        f"call: {found['by the call'].faster:.2f} ×, not the 1.2 × aimed at, since walking down its trees is nine tenths of predict",
+        f"until the first replica of a machine has proven a model, as it does while the release is in the shadow, it scores by "
+        f"LightGBM's call: {found['by the call'].faster:.2f} ×, not the 1.2 × aimed at: walking down its trees is nine tenths of it",
         "Booster.predict is given the rows ready made; ours begin at the entity's features, and LightGBM's call makes those rows first",
     ]
     return Measurement("P9", figures, tuple(notes))
