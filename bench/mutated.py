@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -40,6 +41,7 @@ from training.golden import golden_decisions
 from training.train import start_parts, train_on
 from use_cases.definition import load
 
+COMPILING_S = 60.0
 USE_CASE, OTHER = "game_promotion", "email_promotion"
 ACTOR = "bench"
 _WATCHED = frozenset(
@@ -147,6 +149,7 @@ def attack(parts: BundleParts, other: BundleParts, folder: Path, count: int, see
         plan = Act(ACTOR, service.clock.now_us(), "the first release")
         start(service.ledger, USE_CASE, old, read_bundle(layout.bundles, old).digest, 0.1, plan)
         service.look()
+        _wait_until_compiled(service)
         before = {process.pid for process in psutil.Process().children(recursive=True)}
         files = {layout.run.name, *os.listdir(layout.root)}
         with _Asking(service, old, found), _Listening(found):
@@ -234,6 +237,13 @@ class _Asking:
             except Exception as error:  # noqa: BLE001 - why: that none is raised is what is measured
                 self._found.wrong.append(repr(error))
             self._found.answers += 1
+
+
+def _wait_until_compiled(service: DecisionService) -> None:
+    """Wait until the release that serves has its scorer compiled, or will not: that runs a compiler and loads what it made."""
+    until = time.monotonic() + COMPILING_S
+    while service.status().use_cases[0].arms[0].scorer == "LightGBM" and time.monotonic() < until:
+        time.sleep(0.05)
 
 
 class _Listening:

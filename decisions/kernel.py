@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,9 @@ def _build(compiler: Path, folder: Path, name: str) -> Path:
         return place(made, name, ".so")
 
 
+@cache
 def _open(library: Path) -> Kernel:
+    """Once a process and library: its name says what it holds."""
     releasing, keeping = ctypes.CDLL(str(library)), ctypes.PyDLL(str(library))
     pointer = ctypes.c_void_p
     for opened in (releasing, keeping):

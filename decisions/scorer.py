@@ -3,6 +3,7 @@
 import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, get_args
 
@@ -168,12 +169,9 @@ class _Predict:
     def __init__(self, booster: Any, library: str) -> None:
         self._booster = booster
         self._handle = booster._handle
-        # why: the library as opened anew has types of arguments of its own, so that bare numbers need not be wrapped for each call
-        opened = ctypes.CDLL(library)
+        opened = _opened(library)
         self._call = opened.LGBM_BoosterPredictForMat
-        self._call.argtypes = _ARGUMENTS
         self._last_error = opened.LGBM_GetLastError
-        self._last_error.restype = ctypes.c_char_p
 
     def __call__(self, matrix: Floats) -> Floats:
         count, columns = matrix.shape
@@ -196,6 +194,15 @@ class _Predict:
         if status or written.value != count:
             raise InvalidInput("features", f"cannot be scored ({self._last_error()!r})", f"{columns} columns and one score a candidate")
         return scores
+
+
+@cache
+def _opened(library: str) -> ctypes.CDLL:
+    """LightGBM's library with types of arguments of our own, so that bare numbers need not be wrapped for each call."""
+    opened = ctypes.CDLL(library)
+    opened.LGBM_BoosterPredictForMat.argtypes = _ARGUMENTS
+    opened.LGBM_GetLastError.restype = ctypes.c_char_p
+    return opened
 
 
 _ARGUMENTS = (
