@@ -1,12 +1,14 @@
 """The logical clock and the two ways to write a time."""
 
+import doctest
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.clock import Clock, to_datetime, to_us
+from contracts import clock
+from contracts.clock import Clock, SteadyTime, to_datetime, to_us
 
 
 @given(st.integers(min_value=-(10**15), max_value=10**16))
@@ -27,3 +29,21 @@ def test_the_default_is_the_real_clock() -> None:
 
 def test_a_scale_stretches_durations() -> None:
     assert Clock(scale=3_600).real_seconds(7_200_000_000) == 2.0
+
+
+def test_time_goes_on_from_the_latest_moment_when_the_clock_is_set_back() -> None:
+    wall = iter((100, 160, 40, 45, 200))
+    steady = SteadyTime(lambda: next(wall))
+    assert [steady.now_us() for _ in range(5)] == [100, 160, 160, 165, 320]
+
+
+def test_time_waits_for_what_others_have_seen() -> None:
+    wall = iter((100, 101, 150))
+    steady = SteadyTime(lambda: next(wall))
+    assert steady.now_us() == 100
+    steady.not_before(120)
+    assert [steady.now_us(), steady.now_us()] == [120, 169]
+
+
+def test_examples_run() -> None:
+    assert doctest.testmod(clock).failed == 0

@@ -1,5 +1,6 @@
 """The watch over the journal's writer: a stopped process holds nobody up, and the last room is kept for draining."""
 
+import doctest
 import signal
 import subprocess
 import sys
@@ -138,3 +139,7 @@ def test_a_disk_that_is_nearly_full_refuses_too(journal: Journal, tmp_path: Path
         with pytest.raises(StoreUnavailable, match="the disk has 1 MiB left"):
             append(journal)()
     append_when_it_may(journal)
+
+
+def test_examples_run() -> None:
+    assert doctest.testmod(watch).failed == 0
