@@ -15,7 +15,7 @@ MEASURED: Mapping[str, str] = {
     "P4": "bench.growth",
     "P5": "bench.online",
     "P6": "bench.freshness",
-    "P7": "bench.serving",
+    "P7": "bench.served_decisions",
     "P8": "bench.no_op",
     "P9": "bench.scoring",
     "P12": "bench.swap",
