@@ -233,7 +233,8 @@ def _in(content: bytes, canaries: Mapping[str, bytes]) -> list[str]:
 def _unsafe(layout: Layout) -> list[str]:
     """Files of secrets that others could read."""
     paths = [layout.secrets, *layout.secrets.rglob("*")]
-    return [f"{path} is {path.stat().st_mode & 0o777:o}" for path in paths if path.stat().st_mode & 0o077 and path.suffix != ".pub"]
+    state = [f"{layout.root} lets every account of the machine in"] if layout.root.stat().st_mode & 0o007 else []
+    return state + [f"{path} is {path.stat().st_mode & 0o777:o}" for path in paths if path.stat().st_mode & 0o077 and path.suffix != ".pub"]
 
 
 def _refused(folder: Path, use_case: str, seed: str) -> list[str]:

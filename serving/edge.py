@@ -138,14 +138,19 @@ s|^  bind \\*:{ports.proxy_statistics}$|  bind {LOOPBACK}:{ports.proxy_statistic
 
 
 def secure(settings: Settings, ports: Ports) -> list[str]:
-    """The lines of the frontend that serve TLS, if there is a certificate; what comes by its other way is the installation's own."""
+    """The lines of the frontend that serve TLS, if there is a certificate; what comes by its other way is the installation's own.
+
+    Also those that hold for every answer, HAProxy's own included.
+    """
+    every = ["http-after-response set-header x-content-type-options nosniff", "http-after-response del-header server"]
     if not settings.serving.tls_certificate:
-        return []
+        return every
     file = Layout(settings.folder).secrets / CERTIFICATE
     return [
         f"bind {settings.host}:{ports.api} ssl crt {file} ssl-min-ver TLSv1.2 ciphers {CIPHERS} alpn http/1.1",
         "http-request set-header x-forwarded-proto https if { ssl_fc }",
         f'http-after-response set-header strict-transport-security "max-age={HSTS_S}" if {{ ssl_fc }}',
+        *every,
     ]
 
 

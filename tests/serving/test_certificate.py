@@ -1,5 +1,6 @@
 """TLS at the edge: the real HAProxy, with certificates made here, and clients that trust them alone."""
 
+import asyncio
 import os
 import ssl
 import stat
@@ -20,7 +21,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from contracts.errors import SettingsError
+from client.aio import AsyncClient
+from client.client import Client
+from contracts.errors import RequestFailed, SettingsError
 from contracts.settings import Ports, Serving, Settings
 from serving.certificate import Renewals, certificate_path, read_certificate, write_certificate
 from serving.environment import short_folder, variables
@@ -51,6 +54,20 @@ def certificate(folder: Path, name: str, days: int = 30) -> tuple[Path, Path]:
     return files
 
 
+ANSWER = {
+    "entity_id": "e-1",
+    "action": "gems",
+    "content": {},
+    "propensity": 0.5,
+    "release_id": "r-1",
+    "arm": "champion",
+    "arm_probability": 0.8,
+    "degraded": [],
+    "decided_at": 1,
+    "expires_at": 2,
+}
+
+
 class _Replica(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -61,8 +78,21 @@ class _Replica(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(said)
 
+    def do_POST(self) -> None:
+        asked = self.rfile.read(int(self.headers["content-length"]))
+        said = msgspec.json.encode(ANSWER | {"decision_id": msgspec.json.decode(asked)["decision_id"]})
+        self.send_response(200)
+        self.send_header("content-length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
     def log_message(self, *_: object) -> None:
         """Nothing."""
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Connections that HAProxy cuts when it is killed."""
 
 
 @pytest.fixture
@@ -81,7 +111,7 @@ def settings(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Settings]
 @pytest.fixture
 def edge(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """HAProxy as Ray starts it, before one replica."""
-    replica = ThreadingHTTPServer(("127.0.0.1", 0), _Replica)
+    replica = _Server(("127.0.0.1", 0), _Replica)
     threading.Thread(target=replica.serve_forever, daemon=True).start()
     write_certificate(settings)
     script = variables(settings, settings.ports)["RAY_SERVE_HAPROXY_BINARY_PATH"]
@@ -122,6 +152,7 @@ def test_the_edge_serves_tls_and_the_installations_own_processes_without(setting
         answer = client.get(address, headers={"x-forwarded-proto": "http"})
         assert (answer.status_code, answer.text) == (200, "https")
         assert answer.headers["strict-transport-security"] == "max-age=31536000"
+        assert answer.headers["x-content-type-options"] == "nosniff" and "server" not in answer.headers
         refused = client.get(f"https://127.0.0.1:{settings.ports.api}/-/routes")
         assert refused.status_code == 404 and "strict-transport-security" in refused.headers
         inner = client.get(f"http://127.0.0.1:{settings.ports.inner}/x")
@@ -161,6 +192,23 @@ def test_a_renewed_certificate_is_served_without_a_restart_and_a_wrong_one_is_no
     finally:
         ended.set()
         renewals.join()
+
+
+@pytest.mark.usefixtures("edge")
+def test_the_typed_clients_trust_the_authority_that_they_are_given_and_no_other(settings: Settings) -> None:
+    address, trusted = f"https://127.0.0.1:{settings.ports.api}", settings.serving.tls_certificate
+
+    async def ask(ca_file: str) -> str:
+        async with AsyncClient(address, "olk_x", patience_s=0.1, ca_file=ca_file) as client:
+            return (await client.decide("shop", "e-1")).action
+
+    with Client(address, "olk_x", ca_file=trusted) as client:
+        assert client.decide("shop", "e-1").action == "gems"
+    assert asyncio.run(ask(trusted)) == "gems"
+    with Client(address, "olk_x", patience_s=0.1) as stranger, pytest.raises(RequestFailed, match="CERTIFICATE_VERIFY_FAILED"):
+        stranger.decide("shop", "e-1")
+    with pytest.raises(RequestFailed, match="CERTIFICATE_VERIFY_FAILED"):
+        asyncio.run(ask(""))
 
 
 def test_certificate_and_key_are_kept_for_their_owner_alone(settings: Settings) -> None:
