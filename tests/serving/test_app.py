@@ -1,4 +1,5 @@
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any
 
@@ -171,7 +172,7 @@ def test_what_is_not_let_in_says_why_and_when_to_come_again(client: httpx.AsyncC
     response = run(client.post("/v1/shop/decisions", json=ASK))
     assert (problem(response).type, response.headers["retry-after"]) == ("urn:offerloop:problem:overloaded", "1")
     app.admission.leave("somebody")
-    late = run(client.post("/v1/shop/decisions", json=ASK, headers={"x-request-start": "5"}))
+    late = run(client.post("/v1/shop/decisions", json=ASK, headers={"x-request-start": str(time.time_ns() // 1_000 - 3_000_000)}))
     assert (problem(late).type, late.headers["retry-after"]) == ("urn:offerloop:problem:deadline", "1")
     assert run(client.post("/v1/shop/decisions", json=ASK)).status_code == 200
     assert run(client.post("/v1/shop/decisions", content=b"{")).status_code == 422
