@@ -62,7 +62,11 @@ def measure(options: Sequence[str]) -> Measurement:
     with one_process(chosen.use_case) as (settings, log):
         key = owner_key(Layout(settings.folder))
         near = asyncio.run(send(settings.ports.api, hostile(chosen.use_case, key, chosen.seed, chosen.cases - far)))
-        findings = [schemathesis(settings.ports.api, key if keyed else "", chosen) for keyed in (True, False)] if chosen.examples else []
+        findings = (
+            [schemathesis(settings.ports.api, key if keyed else "", chosen.examples, chosen.seed) for keyed in (True, False)]
+            if chosen.examples
+            else []
+        )
         lives = int(_lives(settings.ports.api))
         traces = log.read_text().count("Traceback")
     both = [near]
@@ -155,7 +159,7 @@ def _lives(port: int) -> bool:
         return False
 
 
-def schemathesis(port: int, key: str, chosen: argparse.Namespace) -> tuple[int, str]:
+def schemathesis(port: int, key: str, examples: int, seed: int) -> tuple[int, str]:
     """Let Schemathesis look at a running API, all checks on; how much it found, and what it says of it.
 
     Raises:
@@ -164,7 +168,7 @@ def schemathesis(port: int, key: str, chosen: argparse.Namespace) -> tuple[int, 
     address = f"http://127.0.0.1:{port}"
     document = Path(__file__).resolve().parents[1] / "docs" / "openapi.json"
     command = [str(Path(sys.executable).with_name("schemathesis")), "run", str(document), "--url", address, "--checks", "all"]
-    command += ["--max-examples", str(chosen.examples), "--seed", str(chosen.seed), "--continue-on-failure", "--no-color"]
+    command += ["--max-examples", str(examples), "--seed", str(seed), "--continue-on-failure", "--no-color"]
     command += ["-H", f"Authorization: Bearer {key}"] if key else []
     environment = os.environ | {"SCHEMATHESIS_HOOKS": "bench.schemathesis_hooks"}
     done = subprocess.run(command, env=environment, cwd=document.parents[1], capture_output=True, text=True, check=False)
