@@ -21,6 +21,7 @@ MEASURED: Mapping[str, str] = {
     "P12": "bench.swap",
     "P13": "bench.off_policy",
     "P14": "bench.start",
+    "P15": "bench.scaling",
     "R1": "bench.replica_kills",
     "R2": "bench.core_kills",
     "R3": "bench.bad_swaps",

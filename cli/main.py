@@ -15,6 +15,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "down": ("cli.down", "End everything that `up` started."),
     "status": ("cli.status", "Say what runs, where, and which releases answer."),
     "console": ("cli.console", "Say where the console is, and who may sign in."),
+    "capacity": ("cli.capacity", "Say what one replica carries on this machine, and how many it holds."),
     "doctor": ("cli.doctor", "Say what is missing on this machine, and how to mend it."),
     "import": ("cli.importing", "Take in decisions and outcomes, or events, that were logged elsewhere."),
     "evaluate": ("cli.evaluate", "Say what a policy would have earned, from a log that another one made."),

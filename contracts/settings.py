@@ -38,6 +38,7 @@ class Serving(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         queue_timeout_s: for how long a request may wait until a replica takes it; then it is refused (503), and nothing was done.
         requests_per_key_s: how often a key that has no limit of its own may ask each replica a second; 0 for no limit.
         max_connections: open connections at the edge; further ones wait outside.
+        scale_up_s: for how long more replicas must be wanted before one is started. `scale_down_s`: fewer, before one is drained and ended.
         request_timeout_s: within which a request must have arrived whole.
         tls_certificate: a file of PEM certificates, with which the API and the console serve TLS; its key too, unless `tls_key` names that.
     """
@@ -45,6 +46,8 @@ class Serving(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_replicas: int = 1
     max_replicas: int = 2
     cpus_per_replica: float = 0.25
+    scale_up_s: float = 1.0
+    scale_down_s: float = 60.0
     max_ongoing_requests: int = 64
     max_queued_requests: int = 512
     queue_timeout_s: float = 2.0

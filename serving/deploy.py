@@ -23,6 +23,8 @@ APPLICATION = "offerloop"
 DEPLOYMENT = "decisions"
 CONSOLE = "console"
 READY_S = 120.0
+LOOK_BACK_S = 3.0
+"""Over which what replicas say is averaged, before more or fewer of them are wanted."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -81,8 +83,11 @@ def application(settings: Settings) -> Any:
                 "min_replicas": serving.min_replicas,
                 "max_replicas": serving.max_replicas,
                 "target_ongoing_requests": max(2.0, serving.max_ongoing_requests / 4),
-                "upscale_delay_s": 5.0,
-                "downscale_delay_s": 60.0,
+                "upscale_delay_s": serving.scale_up_s,
+                "downscale_delay_s": serving.scale_down_s,
+                "look_back_period_s": LOOK_BACK_S,
+                "metrics_interval_s": LOOK_BACK_S / 5,
+                "policy": {"policy_function": "serving.scaling:policy"},
             }
         }
     deployment: Any = serve.deployment(

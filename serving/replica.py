@@ -15,6 +15,7 @@ from serving.app import App
 from serving.direct import Counted, DirectProtocol
 from serving.hooks import Hooks
 from serving.metrics import Metrics, flush_every, ray_exporter
+from serving.scaling import Busyness
 from serving.service import DecisionService
 
 SWITCH_S = 0.001
@@ -112,6 +113,11 @@ class Replica:
 
     def __init__(self, settings: bytes) -> None:
         self._settings = settings
+        self._busyness = Busyness()
 
     def __serve_build_asgi_app__(self) -> App:
         return build(self._settings)
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """How busy this replica is: Ray asks every second, where replicas are scaled."""
+        return self._busyness.look()
