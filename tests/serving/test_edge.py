@@ -189,7 +189,7 @@ def test_who_asks_for_little_goes_before_who_asks_for_much(edge: Make) -> None:
 
 def test_who_has_waited_for_too_long_is_refused_without_work(edge: Make) -> None:
     async def work() -> None:
-        async with edge(max_ongoing_requests=1, queue_timeout_s=0.1, held_s=0.4) as made:
+        async with edge(max_ongoing_requests=1, queue_timeout_s=0.1, held_s=0.6) as made:
             answers = await asyncio.gather(*(made.ask("k") for _ in range(3)))
             assert sorted(told(answer) for answer in answers if answer[0] != 200) == [(503, "unavailable")] * 2
             assert len(made.behind.heads) == 1
@@ -199,7 +199,7 @@ def test_who_has_waited_for_too_long_is_refused_without_work(edge: Make) -> None
 
 def test_a_key_may_only_have_so_many_waiting(edge: Make) -> None:
     async def work() -> None:
-        async with edge(max_queued_requests=3, held_s=0.1) as made:
+        async with edge(max_ongoing_requests=1, max_queued_requests=3, held_s=0.4) as made:
             answers = await asyncio.gather(*(made.ask("greedy") for _ in range(9)), made.ask("modest"))
             assert answers[-1][0] == 200
             refused = [answer for answer in answers if answer[0] != 200]
@@ -241,16 +241,15 @@ def test_what_trickles_in_is_cut_off_and_holds_no_place(edge: Make) -> None:
 def test_uploads_beyond_the_buffer_take_few_places(edge: Make) -> None:
     async def work() -> None:
         async with edge() as made:
-            writers = []
-            for _ in range(6):
-                _, writer = await asyncio.open_connection("127.0.0.1", made.port)
-                writer.write(b"POST /v1/shop/events HTTP/1.1\r\nhost: x\r\ncontent-length: 900000\r\n\r\n" + b" " * 20_000)
-                writers.append(writer)
-            await asyncio.sleep(0.1)
-            assert len(made.behind.heads) == 1
+            begun = b"POST /v1/shop/events HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 900000\r\n\r\n" + b" " * 20_000
+            uploads = [asyncio.create_task(made.exchange(begun)) for _ in range(6)]
+            while sum(one.done() for one in uploads) < 5:
+                await asyncio.sleep(0.02)
             assert (await made.ask("k"))[0] == 200
-            for writer in writers:
-                writer.close()
+            assert [told(one.result()) for one in uploads if one.done() and one.result()[0] != 200] == [(503, "unavailable")] * 5
+            assert len(made.behind.heads) == 2
+            for one in uploads:
+                one.cancel()
 
     run(work())
 
