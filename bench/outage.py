@@ -24,6 +24,9 @@ from services.processes import instance_of, members
 
 REPLICA = "ray::ServeReplica:offerloop:decisions"
 CONTROLLER = "ray::ServeController"
+LONG_S = 1.0
+"""A request that is under way for longer may hang."""
+
 STEADY = 20
 """So many answers in a row, without a failure between, are called steady."""
 
@@ -70,6 +73,7 @@ class Traffic:
         self.history = History()
         self.failed: list[str] = []
         self.tries: list[Try] = []
+        self._under_way: dict[int, float] = {}
         self.asked = self.left = 0
         self._served = served
         self._use_case = use_case
@@ -98,6 +102,9 @@ class Traffic:
 
     def steady_since(self, moment_s: float) -> float | None:
         """When answers to raw clients began to come without a failure, of what was asked since a moment; None while they do not."""
+        if any(moment_s <= asked_s < time.monotonic() - LONG_S for asked_s in list(self._under_way.values())):
+            # why: it may fail yet
+            return None
         since = [one for one in list(self.tries) if one.asked_s >= moment_s]
         failed = [number for number, one in enumerate(since) if one.status != 200]
         good = since[failed[-1] + 1 :] if failed else since
@@ -173,13 +180,14 @@ class Traffic:
         chance = random.Random(f"{self._seed}-raw-{number}")
         url = f"{self._served.address}/v1/{self._use_case}/decisions"
         while not self._enough.is_set():
-            asked_s = time.monotonic()
+            asked_s = self._under_way[number] = time.monotonic()
             status, said = 0, ""
             try:
                 answer = await client.post(url, json={"entity_id": f"e{chance.randrange(self._entities)}"})
                 status, said = answer.status_code, "" if answer.status_code == 200 else answer.text[:200]
             except httpx.HTTPError as error:
                 said = repr(error)
+            del self._under_way[number]
             self.tries.append(Try(asked_s, time.monotonic(), status, said))
             await asyncio.sleep(max(0.0, chance.uniform(0.5, 1.5) * pause_s - (time.monotonic() - asked_s)))
 
