@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -36,8 +37,11 @@ from storage.layout import Layout
 VARIABLES = ("PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "DATABASE_PASSWORD", "GRAFANA_TOKEN", "MLFLOW_S3_TOKEN")
 """Variables in which people have secrets where `offerloop up` is typed."""
 
-SETTLE_S = 8.0
-FLOW_S = 90.0
+CONTROL = "surely-there"
+"""Begins the ids of entities, which must be found, or the search would be blind."""
+
+SETTLE_S = 4.0
+FLOW_S = 30.0
 
 
 def measure(options: Sequence[str]) -> Measurement:
@@ -54,7 +58,7 @@ def measure(options: Sequence[str]) -> Measurement:
             assert addresses is not None
             canaries = given.canaries | _made(layout)
             said = {"the command line": _commands(layout, given.variables)}
-            _live(running, addresses, chosen.use_case)
+            runs = _live(running, addresses, chosen.use_case)
             canaries |= _made(layout)
             said |= dict(_pages(running, addresses, chosen.use_case))
             said["command lines of processes"] = "\n".join(" ".join(process.cmdline()) for process in members(instance_of(layout.root)))
@@ -62,16 +66,22 @@ def measure(options: Sequence[str]) -> Measurement:
             read, found = _search(places, layout, canaries)
             shown = [f"{name} in {place}" for place, text in said.items() for name in _in(text.encode(errors="replace"), canaries)]
             unsafe = _unsafe(layout)
+            release_id = running.desk.ledger.releases(chosen.use_case)[0].release_id
+            surely = {CONTROL: _search(places, layout, {CONTROL: CONTROL.encode()})[1]}
+            surely |= {release_id: [place for place, text in said.items() if release_id in text]}
+            blind = [name for name, where in surely.items() if not where]
         refused = _refused(Path(folder), chosen.use_case, chosen.seed)
     figures = (
         Figure("canaries in files", float(len(found)), 0.0, ""),
         Figure("canaries on pages, in metrics, APIs, outputs and command lines", float(len(shown)), 0.0, ""),
         Figure("secrets that others than their owner could read", float(len(unsafe)), 0.0, ""),
+        Figure("things that are surely there and were not found", float(len(blind)), 0.0, ""),
         Figure("canaries in what is said of a wrong setting", float(len(refused)), 0.0, ""),
     )
     notes = [
         f"{len(canaries)} canaries: {', '.join(sorted(canaries))}",
         f"searched: {read} files of state, logs, databases, journal, registry and Ray's folder; {len(said)} pages, APIs and outputs",
+        f"flows meanwhile: {', '.join(runs)}",
         *found[:8],
         *shown[:8],
         *unsafe[:5],
@@ -129,12 +139,12 @@ def _commands(layout: Layout, variables: Mapping[str, str]) -> str:
     return "\n".join(said)
 
 
-def _live(running: Served, addresses: Addresses, use_case: str) -> None:
-    """Traffic, errors, wrong keys, people, flows."""
+def _live(running: Served, addresses: Addresses, use_case: str) -> list[str]:
+    """Traffic, errors, wrong keys, people, flows; how each of the flows ended."""
     layout = running.desk.layout
     with Client(addresses.api, running.key) as client:
         for number in range(60):
-            answer = client.decide(use_case, f"e{number % 7}")
+            answer = client.decide(use_case, f"{CONTROL}-{number % 7}")
             client.send_outcomes(use_case, [Outcome(f"o{number}", answer.decision_id, 1)])
         client.send_events(use_case, [Event(f"x{number}", "e1", "nonsense", 1, {"a": 1}) for number in range(3)])
     temporary = make_key(layout, "temporary")
@@ -158,20 +168,21 @@ def _live(running: Served, addresses: Addresses, use_case: str) -> None:
     for address in (addresses.mlflow, addresses.prefect, addresses.metrics):
         for key in (wrong, running.key):
             httpx.get(address, headers={"authorization": f"Bearer {key}"}, trust_env=False, timeout=20.0)
-    until = time.monotonic() + FLOW_S
+    ended = []
     for flow in ("features", "train", "monitor"):
+        asked = trigger(layout, addresses, flow, {"use_case": use_case} if flow != "monitor" else {})
+        late = threading.Event()
+        timer = threading.Timer(FLOW_S, late.set)
+        timer.start()
         try:
-            run = trigger(layout, addresses, flow, {"use_case": use_case} if flow != "monitor" else {})
-            while time.monotonic() < until and not _over(layout, addresses, run):
-                time.sleep(0.5)
+            ended.append(f"{flow} {follow(layout, addresses, asked, stopping=late).state.lower()}")
+        except KeyboardInterrupt:
+            ended.append(f"{flow} still runs")
         except OfferloopError as error:
-            print(f"{flow}: {error}")
+            ended.append(f"{flow} refused: {error}")
+        timer.cancel()
     time.sleep(SETTLE_S)
-
-
-def _over(layout: Layout, addresses: Addresses, run: int) -> bool:
-    follow(layout, addresses, run)
-    return True
+    return ended
 
 
 def _pages(running: Served, addresses: Addresses, use_case: str) -> Iterator[tuple[str, str]]:

@@ -161,7 +161,7 @@ class _Tries:
         """Every name everywhere."""
         for run in (self._of_api, self._of_console, self._of_python, self._of_commands):
             self.watch.learn()
-            run([*self.known, *self._settings.use_cases, "nothing-there", "r-0123456789abcdef", "nothing.svg"], "")
+            run([*self.known, *self._settings.use_cases, "nothing-there", "r-0123456789abcdef", "nothing.svg", "7"], "")
             self.watch.learn()
             run(names, run.__name__.removeprefix("_of_"))
         self.watch.end()

@@ -18,6 +18,7 @@ from features.definitions import FeatureSet
 from features.online import OnlineFeatures
 from features.reading import age, value
 from serving.live import load_release
+from serving.messages import is_id
 from serving.reasons import Why, why_scored
 from storage.journal import Journal
 from use_cases.definition import UseCase, load
@@ -55,6 +56,8 @@ def explain(context: click.Context, decision_id: str, as_json: bool) -> int:
 
 
 def _find(settings: Settings, decision_id: str) -> Decision:
+    if not is_id(decision_id):
+        raise NotFound("decision", decision_id[:128])
     journal = Journal(layout_of(settings).journal, settings.store.map_size_bytes)
     try:
         with journal.read() as read:
