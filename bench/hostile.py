@@ -112,13 +112,27 @@ async def exchange(port: int, raw: bytes, patience_s: float) -> bytes:
     try:
         writer.write(raw)
         async with asyncio.timeout(patience_s):
-            while len(answered) < 100_000 and (part := await reader.read(65_536)):
+            while not whole(answered) and (part := await reader.read(65_536)):
                 answered += part
     except (OSError, TimeoutError):
         pass
     finally:
         writer.close()
     return answered
+
+
+def whole(answered: bytes) -> bool:
+    r"""Whether an answer is there to its end.
+
+    Example:
+        >>> whole(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), whole(b"HTTP/1.1 200 OK\r\n")
+        (True, False)
+    """
+    head, end, body = answered.partition(b"\r\n\r\n")
+    if head.startswith(b"HTTP/1.1 100"):
+        return whole(body)
+    length = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
+    return bool(end) and length is not None and len(body) >= int(length[1])
 
 
 def judge(found: Found, case: Hostile, answered: bytes) -> None:

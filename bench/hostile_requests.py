@@ -70,7 +70,7 @@ def hostile(use_case: str, key: str, seed: int, count: int) -> Iterator[Hostile]
 def request(good: Good, body: bytes, path: str = "", headers: str = "", method: str = "POST", length: bool = True) -> bytes:
     """A request as bytes."""
     framed = f"content-length: {len(body)}\r\n" if length else ""
-    own = f"host: x\r\nconnection: close\r\nauthorization: Bearer {good.key}\r\n"
+    own = f"host: x\r\nauthorization: Bearer {good.key}\r\n"
     head = f"{method} {path or good.path} HTTP/1.1\r\n{own}{headers}{framed}\r\n"
     return head.encode("utf-8", "surrogateescape") + body
 

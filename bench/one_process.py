@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -14,6 +15,7 @@ from bench.processes import running
 from contracts.settings import Ports, Settings, Store
 from services.bootstrap import start_releases
 from serving.app import App
+from serving.direct import DirectProtocol
 from serving.hooks import Hooks
 from serving.keys import hook_secret, owner_key
 from serving.service import DecisionService
@@ -45,7 +47,28 @@ def main(state: str, use_case: str, port: str) -> None:
     hook_secret(Layout(settings.folder))
     with DecisionService(settings) as service:
         hooks = Hooks(service.layout, service.clock)
-        uvicorn.run(App(service, hooks), host="127.0.0.1", port=int(port), loop="uvloop", http="httptools", log_level="warning")
+        app = App(service, hooks)
+        uvicorn.run(app, host="127.0.0.1", port=int(port), loop="uvloop", http=as_replicas_do(app), log_level="warning")
+
+
+def as_replicas_do(app: App) -> type[DirectProtocol]:
+    """The protocol of a replica's connections, with nobody who counts requests."""
+
+    class Protocol(DirectProtocol):
+        def __init__(self, **usual: Any) -> None:
+            super().__init__(app, Uncounted(), **usual)
+
+    return Protocol
+
+
+class Uncounted:
+    """Stands for Ray's count of requests."""
+
+    def begin(self) -> None:
+        """One more."""
+
+    def end(self) -> None:
+        """One less."""
 
 
 if __name__ == "__main__":
