@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from bench import guarantees, hot_path, plots
-from bench.machine import Machine, machine
+from bench.machine import machine
 from bench.page import page
 from bench.record import COST, PATH, Kept, Record, cost_of, figures_of, path_of
 from bench.target import MEASURED, find, table
@@ -70,7 +70,7 @@ def measured(row: str, options: Sequence[str], folder: Path) -> Kept:
         measurement = find(row)(options)
         said, kept = table(measurement), figures_of(measurement)
     print(said, flush=True)
-    return kept(Kept(datetime.now(UTC).strftime("%Y-%m-%d"), code_revision()["revision"][:12], machine()))
+    return kept(Kept(datetime.now(UTC).strftime("%Y-%m-%d"), _commit(), machine()))
 
 
 def read(folder: Path) -> Record:
@@ -87,7 +87,11 @@ def write(docs: Path, record: Record) -> None:
     write_bytes(docs / "performance.md", page(record, pictures, (folder / "hot-path.svg").exists()).encode())
 
 
-__all__ = ["Machine", "main", "measured", "read", "write"]
+def _commit() -> str:
+    """The commit in short, marked where files were changed."""
+    commit, changed, _ = code_revision()["revision"].partition("-dirty")
+    return commit[:12] + changed
+
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
