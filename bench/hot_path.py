@@ -5,6 +5,7 @@ a second; a phase's share of the samples in which a thread ran is its share of t
 """
 
 import argparse
+import re
 import subprocess
 import sys
 import tempfile
@@ -96,7 +97,8 @@ def profile(options: Sequence[str] = ()) -> Profile:
             stacks = _look(replica, chosen.seconds, "raw", Path(folder) / "stacks.txt").read_text()
             if chosen.svg is not None:
                 chosen.svg.parent.mkdir(parents=True, exist_ok=True)
-                _look(replica, chosen.seconds, "flamegraph", chosen.svg)
+                picture = _look(replica, chosen.seconds, "flamegraph", Path(folder) / "flame.svg").read_text()
+                chosen.svg.write_text(titled(picture, f"A replica under load, {chosen.connections} connections: share of samples"))
             loaded = load.result()
         haproxy = [process for process in processes if process != replica and process.name() == "haproxy"]
         taken = {
@@ -123,6 +125,16 @@ def phases(stacks: Iterable[str], whole_us: float) -> dict[str, float]:
         counted[_phase(stack)] += int(count)
     samples = counted.total()
     return {name: whole_us * count / samples for name, count in counted.most_common()}
+
+
+def titled(picture: str, title: str) -> str:
+    """A flame graph with a title of its own: py-spy writes the command there, with this machine's paths.
+
+    Example:
+        >>> titled('<text id="title" x="1">py-spy record</text>', "A replica")
+        '<text id="title" x="1">A replica</text>'
+    """
+    return re.sub(r'(<text id="title"[^>]*>)[^<]*', lambda found: found[1] + title, picture, count=1)
 
 
 def _phase(stack: str) -> str:

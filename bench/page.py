@@ -67,7 +67,7 @@ def _cost(kept: Kept, pictures: Sequence[str]) -> str:
         "## What each guarantee costs\n",
         "The same requests in one process, from headers and body to the bytes of the answer, without sockets, with everything on and with "
         "each guarantee switched off in turn: what is saved is what it costs.\n",
-        "| | processor time, 32 under way | until the answer, one alone |",
+        "| | processor time, 32 under way | until the answer, one alone and undisturbed |",
         "|---|---:|---:|",
     ]
     for number, (name, (processor, alone)) in enumerate(kept.amounts.items()):

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from bench.guarantees import ALL, GUARANTEES, Cost
+from bench.guarantees import Cost
 from bench.hot_path import Profile
 from bench.machine import Machine
 from bench.rows import Measurement
@@ -78,10 +78,7 @@ def figures_of(measurement: Measurement) -> Fill:
 
 def cost_of(taken: Mapping[str, Cost], scorer: str) -> tuple[str, Fill]:
     """What guarantees cost, as text, and how it is kept: processor and alone, microseconds; first the whole."""
-    whole = taken[ALL]
-    amounts = {ALL: (whole.processor, whole.alone)} | {
-        name: (whole.processor - taken[name].processor, whole.alone - taken[name].alone) for name in GUARANTEES
-    }
+    amounts = {name: (cost.processor, cost.alone) for name, cost in taken.items()}
     said = "\n".join(
         [f"cost of a decision in µs: processor, alone ({scorer})", *(f"{name:32}{a:8.0f}{b:8.0f}" for name, (a, b) in amounts.items())]
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 import pytest
 
-from bench.guarantees import ALL, GUARANTEES, Cost, decide, deciding, table
+from bench.guarantees import GUARANTEES, decide, deciding
 from bench.promotion_world import CANDIDATES, entity
 from contracts.records import Decision
 from serving.app import App
@@ -62,8 +62,3 @@ def test_each_guarantee_is_really_off_when_it_is_switched_off(world: tuple[App, 
     with GUARANTEES["the durable log"](service):
         ask()
     assert len(logged(service.journal)) == before
-
-
-def test_what_a_guarantee_costs_is_what_is_saved_without_it() -> None:
-    taken = {ALL: Cost(100.0, 900.0)} | dict.fromkeys(GUARANTEES, Cost(88.0, 300.0))
-    assert table(taken)[:2] == [(ALL, "100", "900"), ("the key", "12", "600")]
