@@ -11,6 +11,8 @@ from contracts.errors import InvalidInput, StateRefused, StoreUnavailable
 
 FORMAT = 1
 BUSY_S = 10.0
+LATER_S = 1.0
+"""How long an opening that may be done later waits."""
 
 SCHEMA = """
 CREATE TABLE ledger (
@@ -55,6 +57,8 @@ class Database:
         self.path = path
         self._lock = threading.RLock()
         self._opened = False
+        # why: who can do without it must not wait for it again at each use
+        self._patience_s = min(BUSY_S, LATER_S) if later else BUSY_S
         try:
             self._connect()
         except StoreUnavailable:
@@ -64,7 +68,7 @@ class Database:
     def _connect(self) -> None:
         path = self.path
         try:
-            self._connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+            self._connection = sqlite3.connect(path, timeout=self._patience_s, isolation_level=None, check_same_thread=False)
         except sqlite3.OperationalError as error:
             raise StoreUnavailable(str(path), str(error)) from error
         try:
@@ -78,6 +82,7 @@ class Database:
         except StateRefused:
             self._connection.close()
             raise
+        self._connection.execute(f"PRAGMA busy_timeout = {round(1_000 * BUSY_S)}")
         self._opened = True
 
     def _open(self) -> None:
@@ -100,7 +105,7 @@ class Database:
             raise
 
     def _keep_a_log(self) -> None:
-        until = time.monotonic() + BUSY_S
+        until = time.monotonic() + self._patience_s
         while True:
             try:
                 self._connection.execute("PRAGMA journal_mode = WAL")
