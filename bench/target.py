@@ -46,7 +46,7 @@ MEASURED: Mapping[str, str] = {
 }
 """The rows that can be measured, each by the function `measure` of a module."""
 
-USAGE = "usage: make target ROW=P14 [ARGS=…], or make bench for every row that can be measured"
+USAGE = "usage: make target ROW=P14 [ARGS=…], or make bench for all the speed rows"
 
 
 def find(row: str) -> Measure:
