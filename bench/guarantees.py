@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from statistics import median
 from typing import Any
 from unittest.mock import patch
@@ -112,29 +113,28 @@ async def decide(app: App, headers: Mapping[bytes, bytes], bodies: Sequence[byte
     Raises:
         AssertionError: an answer is not 200.
     """
-    over = asyncio.get_running_loop().create_future()
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
     taken: list[float] = []
-    asked = 0
+    left = iter(range(count))
 
-    def ask() -> None:
-        nonlocal asked
-        number, asked = asked, asked + 1
+    def ask(number: int) -> None:
         began = time.perf_counter()
 
         def done(answer: Answer, request_id: str) -> None:
             taken.append(time.perf_counter() - began)
             if answer.status != 200 and not over.done():
                 over.set_exception(AssertionError(answer.body.decode()))
-            if asked < count:
-                loop.call_soon(ask)
+            following = next(left, None)
+            if following is not None:
+                loop.call_soon(ask, following)
             elif len(taken) == count and not over.done():
                 over.set_result(None)
 
         app.decide_soon(NAME, headers, bodies[number % len(bodies)], done)
 
-    loop = asyncio.get_running_loop()
-    for _ in range(min(under_way, count)):
-        ask()
+    for number in islice(left, under_way):
+        ask(number)
     await over
     return taken
 
