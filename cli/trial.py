@@ -109,7 +109,7 @@ def trial(settings: Settings, use_case: str, folder: Path) -> Iterator[Trial]:
         ServiceFailed: it does not start.
     """
     layout = Layout(folder / "state")
-    _champion(settings, use_case, layout)
+    begin_with_champion(settings, use_case, layout)
     command = [sys.executable, "-m", "cli.main", "--state", str(layout.root)]
     environment = _environment(use_case)
     try:
@@ -131,8 +131,8 @@ def trial(settings: Settings, use_case: str, folder: Path) -> Iterator[Trial]:
         subprocess.run([*command, "down"], env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=STARTING_S)
 
 
-def _champion(settings: Settings, use_case: str, layout: Layout) -> None:
-    """Make the champion of an installation the first release of a trial, signed by the trial; where it has none, the trial makes one."""
+def begin_with_champion(settings: Settings, use_case: str, layout: Layout) -> None:
+    """Make the champion of an installation the first release of a trial, signed by the trial; where there is none, the trial makes one."""
     real = Layout(settings.folder)
     if not real.ledger.exists():
         return

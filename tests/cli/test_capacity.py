@@ -9,7 +9,9 @@ import pytest
 
 from cli.asking import Asked, ask
 from cli.capacity import held
+from cli.trial import begin_with_champion
 from contracts.settings import Settings
+from releases.bundle import read_bundle
 from releases.ledger import Ledger
 from storage.layout import Layout
 from tests.cli.conftest import USE_CASE, Run
@@ -107,6 +109,28 @@ def test_the_settings_of_the_guide_are_settings(repository: Path) -> None:
     (block,) = [part.split("```")[0] for part in guide.split("```toml\n")[1:]]
 
     assert Settings.build(block, {}).serving.max_replicas == tomllib.loads(block)["serving"]["max_replicas"]
+
+
+def test_a_trial_begins_with_the_champion_of_the_installation(layout: Layout, tmp_path: Path) -> None:
+    settings = Settings(state=str(layout.root), use_cases=(USE_CASE,))
+    other = Layout(tmp_path / "other" / "state")
+    begin_with_champion(settings, USE_CASE, other)
+
+    plans = []
+    for each in (layout, other):
+        ledger = Ledger(each.ledger)
+        plans.append(ledger.plan(USE_CASE))
+        ledger.close()
+
+    assert plans[0] is not None and plans[1] is not None
+    assert plans[1].arms[0].release_id == plans[0].arms[0].release_id
+    assert read_bundle(other.bundles, plans[1].arms[0].release_id, other.secrets).digest
+
+
+def test_a_trial_of_what_never_ran_makes_its_own_release(tmp_path: Path) -> None:
+    begin_with_champion(Settings(state=str(tmp_path / "none")), USE_CASE, Layout(tmp_path / "other"))
+
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.faults
