@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -184,8 +185,11 @@ def schemathesis(port: int, key: str, examples: int, seed: int) -> tuple[int, st
     command = [str(Path(sys.executable).with_name("schemathesis")), "run", str(document), "--url", address, "--checks", "all"]
     command += ["--max-examples", str(examples), "--seed", str(seed), "--continue-on-failure", "--no-color"]
     command += ["-H", f"Authorization: Bearer {key}"] if key else []
-    environment = os.environ | {"SCHEMATHESIS_HOOKS": "bench.schemathesis_hooks"}
-    done = subprocess.run(command, env=environment, cwd=document.parents[1], capture_output=True, text=True, check=False)
+    path = os.pathsep.join([str(document.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"SCHEMATHESIS_HOOKS": "bench.schemathesis_hooks", "PYTHONPATH": path}
+    # why: it leaves a folder with what it found where it runs
+    with tempfile.TemporaryDirectory(prefix="offerloop-bench-") as folder:
+        done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
     lines = [line.strip() for line in done.stdout.splitlines()]
     cases = next((line for line in lines if re.match(r"\d+ generated", line)), "")
     if not cases:
