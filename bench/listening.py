@@ -103,16 +103,15 @@ class Listening:
         basic = {"authorization": "Basic b3duZXI6b2xrX3dyb25n", "x-ray-authorization": "Bearer wrong"}
         wrong: tuple[dict[str, str], ...] = ({}, {"authorization": "Bearer olk_wrong"}, basic)
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=ASK_S, trust_env=False) as client:
+            # why: Ray's empty page, in which one enters the token; it holds nothing of the installation, however it is asked for
+            shell = client.get("/").text if port == self.dashboard else None
             for path in (*ASKED, *HEALTH):
                 for method in ("GET", "POST", "DELETE"):
-                    if (method, path) == ("GET", "/") and port == self.dashboard:
-                        # why: Ray's empty page, in which one enters the token; it holds nothing of the installation
-                        continue
                     for headers in wrong:
                         answer = client.request(method, path, headers=headers, content=None if method == "GET" else b"{}")
                         self.asked += 1
                         to_sign_in = answer.status_code == 303 and "/sign-in" in answer.headers["location"]
-                        health = path in HEALTH
+                        health = path in HEALTH or (method == "GET" and answer.text == shell)
                         if answer.status_code not in (*REFUSED, *SILENT) and not to_sign_in and not health:
                             yield f"{method} {path} {headers.get('authorization', '')}: {answer.status_code} {answer.text[:60]!r}"
 
