@@ -6,6 +6,7 @@ thread that takes all work waiting and commits it as a group: one sync to disk f
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import nullcontext, suppress
@@ -23,6 +24,8 @@ T = TypeVar("T")
 FORMAT: Final = b"3"
 GROUP: Final = 256
 """Most works in one commit: bounds what a failing commit takes with it."""
+GATHER_S: Final = 0.000_3
+"""For how long a group waits for as many works as groups had of late: about as long as a client takes from one answer to its next request."""
 
 Prepare: TypeAlias = Callable[[Read | None], Callable[[Write], T]]
 _Asked: TypeAlias = tuple[Callable[[Any], Any], "Future[Any]", bool]
@@ -44,6 +47,7 @@ class Journal:
         self._path = path
         self._waiting: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         self._closed = False
+        self._usual = 1.0
         try:
             path.mkdir(parents=True, exist_ok=True)
             fill(path / "lock.mdb")
@@ -172,13 +176,27 @@ class Journal:
     def _commit_groups(self) -> None:
         last = False
         while not last:
-            group = [self._waiting.get()]
-            while len(group) < GROUP and not self._waiting.empty():
-                group.append(self._waiting.get())
+            group = self._gathered()
             last = None in group
             asked = [entry for entry in group if entry is not None and entry[1].set_running_or_notify_cancel()]
             if works := self._prepared(asked):
                 self._commit(works)
+
+    def _gathered(self) -> "list[_Asked | None]":
+        """What waits. Where groups were larger of late, also what comes within a moment, since a commit costs as much for one as for many."""
+        group = [self._waiting.get()]
+        until_s = time.monotonic() + GATHER_S
+        while len(group) < GROUP:
+            try:
+                group.append(self._waiting.get_nowait())
+                continue
+            except queue.Empty:
+                if len(group) >= 0.9 * self._usual or time.monotonic() >= until_s:
+                    break
+            with suppress(queue.Empty):
+                group.append(self._waiting.get(timeout=GATHER_S / 3))
+        self._usual = max(float(len(group)), 0.8 * self._usual)
+        return group
 
     def _prepared(self, asked: "list[_Asked]") -> "list[_Work]":
         """The works to do, those that are to be prepared made from one snapshot."""
