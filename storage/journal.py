@@ -25,7 +25,7 @@ FORMAT: Final = b"3"
 GROUP: Final = 256
 """Most works in one commit: bounds what a failing commit takes with it."""
 GATHER_S: Final = 0.000_3
-"""For how long a group waits for as many works as groups had of late: about as long as a client takes from one answer to its next request."""
+"""For how long a group waits for as many works as groups had of late: what a client takes from an answer to its next request."""
 
 Prepare: TypeAlias = Callable[[Read | None], Callable[[Write], T]]
 _Asked: TypeAlias = tuple[Callable[[Any], Any], "Future[Any]", bool]
@@ -183,7 +183,7 @@ class Journal:
                 self._commit(works)
 
     def _gathered(self) -> "list[_Asked | None]":
-        """What waits. Where groups were larger of late, also what comes within a moment, since a commit costs as much for one as for many."""
+        """What waits; where groups were larger of late, also what comes within a moment: a commit costs as much for one as for many."""
         group = [self._waiting.get()]
         until_s = time.monotonic() + GATHER_S
         while len(group) < GROUP:
