@@ -43,12 +43,12 @@ class SteadyTime:
             >>> [steady.now_us() for _ in range(4)]
             [5, 9, 9, 10]
         """
-        now_us = self._wall_us() + self._ahead_us
-        if now_us < self._latest_us:
-            with self._lock:
-                self._ahead_us += max(0, self._latest_us - now_us)
+        with self._lock:
+            now_us = self._wall_us() + self._ahead_us
+            if now_us < self._latest_us:
+                self._ahead_us += self._latest_us - now_us
                 now_us = self._latest_us
-        self._latest_us = now_us
+            self._latest_us = now_us
         return now_us
 
     def not_before(self, moment_us: int) -> None:

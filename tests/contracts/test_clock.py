@@ -1,6 +1,8 @@
 """The logical clock and the two ways to write a time."""
 
 import doctest
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -35,6 +37,20 @@ def test_time_goes_on_from_the_latest_moment_when_the_clock_is_set_back() -> Non
     wall = iter((100, 160, 40, 45, 200))
     steady = SteadyTime(lambda: next(wall))
     assert [steady.now_us() for _ in range(5)] == [100, 160, 160, 165, 320]
+
+
+def test_threads_that_see_the_clock_set_back_together_add_the_step_once() -> None:
+    wall_us = 1_000_000
+    steady = SteadyTime(lambda: wall_us)
+    assert steady.now_us() == 1_000_000
+    wall_us = 100
+    with ThreadPoolExecutor(4) as pool:
+        # why: all of them come as far as they can before one may go on
+        with steady._lock:
+            asked = [pool.submit(steady.now_us) for _ in range(4)]
+            time.sleep(0.05)
+        assert [future.result() for future in asked] == [1_000_000] * 4
+    assert steady.now_us() == 1_000_000
 
 
 def test_time_waits_for_what_others_have_seen() -> None:
