@@ -4,11 +4,12 @@ A record, the index of its id and its effect on the entity's state commit in one
 thread that takes all work waiting and commits it as a group: one sync to disk for many callers.
 """
 
+import logging
 import queue
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
@@ -17,7 +18,7 @@ import lmdb
 
 from contracts.errors import StateRefused, StoreUnavailable
 from storage.transaction import Read, Write, state_key
-from storage.watch import JournalWatch, fill
+from storage.watch import JournalWatch, fail, fill
 
 T = TypeVar("T")
 
@@ -33,6 +34,7 @@ _Work: TypeAlias = tuple[Callable[[Write], Any], "Future[Any]"]
 _Outcome: TypeAlias = tuple[Any, BaseException | None]
 _OUT_OF_SPACE: Final = (lmdb.MapFullError, lmdb.DiskError, lmdb.TxnFullError)
 _TABLES: Final = ("log", "ids", "heads", "tails", "meta")
+_LOG = logging.getLogger(__name__)
 
 
 class Journal:
@@ -47,13 +49,19 @@ class Journal:
         self._path = path
         self._waiting: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         self._closed = False
+        self._queueing = threading.Lock()
         self._usual = 1.0
         try:
             path.mkdir(parents=True, exist_ok=True)
             fill(path / "lock.mdb")
             self._environment = lmdb.open(str(path), map_size=map_size, max_dbs=len(_TABLES), max_readers=512)
+        except (lmdb.Error, OSError) as error:
+            raise StoreUnavailable(f"the journal {path}", str(error)) from error
+        try:
+            self._environment.reader_check()
             self._watch = JournalWatch(path, self._environment, map_size, self._take_waiting)
         except (lmdb.Error, OSError) as error:
+            self._environment.close()
             raise StoreUnavailable(f"the journal {path}", str(error)) from error
         try:
             # why: it writes, and may have to wait for one who was stopped
@@ -70,6 +78,7 @@ class Journal:
         self._heads = self._tables["heads"]
         self._thread = threading.Thread(target=self._commit_groups, name="journal-writer", daemon=True)
         self._thread.start()
+        self._watch.writer = self._thread
         try:
             self.write(self._check_format)
         except BaseException:
@@ -131,19 +140,22 @@ class Journal:
 
     def close(self) -> None:
         """Commit what waits, end the writer thread and close the environment."""
-        if not self._closed:
+        with self._queueing:
+            if self._closed:
+                return
             self._closed = True
             self._waiting.put(None)
-            self._thread.join()
-            self._watch.stop()
-            self._environment.close()
+        self._thread.join()
+        self._watch.stop()
+        self._environment.close()
 
     def _queue(self, work: Callable[[Any], Any], *, prepared: bool = False) -> "Future[Any]":
         future: Future[Any] = Future()
-        if self._closed:
-            future.set_exception(StoreUnavailable("the journal", "it is closed"))
-        else:
-            self._waiting.put((work, future, prepared))
+        with self._queueing:
+            if not self._closed:
+                self._waiting.put((work, future, prepared))
+                return future
+        future.set_exception(StoreUnavailable("the journal", "it is closed"))
         return future
 
     def _refused(self) -> "Future[Any]":
@@ -154,10 +166,12 @@ class Journal:
     def _take_waiting(self) -> "list[Future[Any]]":
         taken: list[Future[Any]] = []
         last = False
-        while not self._waiting.empty():
-            entry = self._waiting.get()
-            last = last or entry is None
-            taken += [] if entry is None else [entry[1]]
+        # why: the writer takes from it at the same time, and who waits for what the other took would wait for ever
+        with suppress(queue.Empty):
+            while True:
+                entry = self._waiting.get_nowait()
+                last = last or entry is None
+                taken += [] if entry is None else [entry[1]]
         if last:
             self._waiting.put(None)
         return taken
@@ -178,9 +192,12 @@ class Journal:
         while not last:
             group = self._gathered()
             last = None in group
-            asked = [entry for entry in group if entry is not None and entry[1].set_running_or_notify_cancel()]
-            if works := self._prepared(asked):
-                self._commit(works)
+            try:
+                self._commit([entry for entry in group if entry is not None and entry[1].set_running_or_notify_cancel()])
+            except Exception as error:  # noqa: BLE001  why: without its writer a journal would never answer again
+                _LOG.exception("a group could not be written to the journal")
+                failure = StoreUnavailable("the journal", f"{type(error).__name__}: {error}")
+                fail([entry[1] for entry in group if entry is not None], failure)
 
     def _gathered(self) -> "list[_Asked | None]":
         """What waits; where groups were larger of late, also what comes within a moment: a commit costs as much for one as for many."""
@@ -212,26 +229,32 @@ class Journal:
                 try:
                     works.append((_prepare(work, read) if prepared else work, future))
                 except Exception as error:  # noqa: BLE001 - why: it is the caller's, and is raised to him by his future
-                    future.set_exception(error)
+                    fail([future], error)
         return works
 
-    def _commit(self, works: "list[_Work]") -> None:
-        self._watch.waits([future for _, future in works])
-        outcomes: list[_Outcome]
+    def _commit(self, asked: "list[_Asked]") -> None:
+        self._watch.waits([future for _, future, _ in asked], preparing=True)
         try:
-            outcomes = self._together(works) or self._apart(works)
-        except StoreUnavailable as error:
-            outcomes = [(None, error)] * len(works)
-        except (lmdb.Error, OSError) as error:
-            outcomes = [(None, StoreUnavailable("the journal", f"{type(error).__name__}: {error}"))] * len(works)
-        told = self._watch.ends()
+            works = self._prepared(asked)
+            self._watch.asks()
+            outcomes = self._outcomes(works) if works else []
+        finally:
+            self._watch.ends()
         for (_, future), (value, failure) in zip(works, outcomes, strict=True):
-            if told and future.done():
-                continue
-            if failure is None:
-                future.set_result(value)
-            else:
-                future.set_exception(failure)
+            # why: the watch may have given it up, and be telling so at this moment
+            with suppress(InvalidStateError):
+                if failure is None:
+                    future.set_result(value)
+                else:
+                    future.set_exception(failure)
+
+    def _outcomes(self, works: "list[_Work]") -> "list[_Outcome]":
+        try:
+            return self._together(works) or self._apart(works)
+        except StoreUnavailable as error:
+            return [(None, error)] * len(works)
+        except (lmdb.Error, OSError) as error:
+            return [(None, StoreUnavailable("the journal", f"{type(error).__name__}: {error}"))] * len(works)
 
     def _together(self, works: "list[_Work]") -> "list[_Outcome] | None":
         """Do all works in one transaction and commit it; None, and nothing done, if one failed after it had written something."""

@@ -3,8 +3,11 @@
 LMDB lets one process of the machine write at a time. One that is stopped while it writes (SIGSTOP, a suspended container) would hold up all
 others without end; one that is killed does not, since the lock is then passed on. So who writes is noted in a file that all map, works that
 wait for longer than `STALLED_S` are given up, and a writer that has been stopped for `MOST_STOPPED_S` is killed.
+
+A process that was killed while it read would keep every page that is freed from then on, until the map is full: its place is cleared here.
 """
 
+import hashlib
 import logging
 import mmap
 import os
@@ -19,7 +22,7 @@ from typing import Any
 
 import lmdb
 
-from contracts.errors import OfferloopError, StoreUnavailable, Unconfirmed
+from contracts.errors import StoreUnavailable, Unconfirmed
 
 STALLED_S = 5.0
 """For how long a work may wait for its turn to be written; then it is given up, and nothing of it was kept."""
@@ -32,7 +35,9 @@ MOST_STOPPED_S = 8.0
 
 LOOK_S = 0.25
 
-_NOTE = struct.Struct("<q")
+ENDED = "its writer has ended"
+
+_NOTE = struct.Struct("<qq16s")
 _LOG = logging.getLogger(__name__)
 
 
@@ -42,6 +47,7 @@ class JournalWatch:
     Attributes:
         refusal: why nothing more is taken in now; None while all is well. It is read at every request, and nothing is locked for that.
         tables: of the environment, once they are open: what is in them is what the journal holds.
+        writer: the thread that writes, once it was started.
 
     Args:
         path: the journal's folder.
@@ -59,25 +65,30 @@ class JournalWatch:
     ) -> None:
         self.refusal: str | None = None
         self.tables: Sequence[Any] = ()
+        self.writer: threading.Thread | None = None
         self._path = path
         self._environment = environment
         self._map_size = map_size
         self._waiting = waiting
         self._note = _noted(path / "writer")
-        self._own = _NOTE.pack(os.getpid())
+        self._own = _identity(os.getpid())
         self._lock = threading.Lock()
         self._group: Sequence[Future[Any]] = ()
         self._since_s = 0.0
-        self._begun = self._given_up = False
+        self._preparing = self._begun = self._given_up = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="journal-watch", daemon=True)
         self._thread.start()
 
-    def waits(self, group: "Sequence[Future[Any]]") -> None:
-        """Called before the writer asks for its turn."""
+    def waits(self, group: "Sequence[Future[Any]]", *, preparing: bool = False) -> None:
+        """Called before the writer asks for its turn, or before it prepares what it will write."""
         with self._lock:
             self._group, self._since_s = group, time.monotonic()
-            self._begun = self._given_up = False
+            self._preparing, self._begun, self._given_up = preparing, False, False
+
+    def asks(self) -> None:
+        """Called when all is prepared, before the writer asks for its turn."""
+        self._preparing = False
 
     def begins(self) -> None:
         """Called when the writer has its turn.
@@ -93,11 +104,10 @@ class JournalWatch:
                 raise StoreUnavailable("the journal", "its writer waited too long for its turn")
             self._begun = True
 
-    def ends(self) -> bool:
-        """Called when the group is written, or has failed; whether its callers were told something before."""
+    def ends(self) -> None:
+        """Called when the group is written, or has failed."""
         with self._lock:
             self._group = ()
-            return self._given_up
 
     def stop(self) -> None:
         """End the watching."""
@@ -119,22 +129,28 @@ class JournalWatch:
             if waited_s > (UNSYNCED_S if begun else STALLED_S):
                 self._given_up = True
             given_up = self._given_up and bool(group)
+        if self.writer is not None and not self.writer.is_alive():
+            fail(self._waiting(), StoreUnavailable("the journal", ENDED))
+            return ENDED
         if not given_up:
+            self._environment.reader_check()
             return nearly_full(self._environment, self.tables, self._path, self._map_size)
         if begun:
-            _fail(group, Unconfirmed("the journal", waited_s))
+            fail(group, Unconfirmed("the journal", waited_s))
             reason = f"a commit has taken more than {UNSYNCED_S:.0f} s"
         else:
-            reason = f"its writers have waited for more than {STALLED_S:.0f} s for their turn"
-            _fail(group, StoreUnavailable("the journal", reason))
-            if waited_s > MOST_STOPPED_S:
+            waited_for = "what is to be written" if self._preparing else "their turn"
+            reason = f"its writers have waited for more than {STALLED_S:.0f} s for {waited_for}"
+            fail(group, StoreUnavailable("the journal", reason))
+            if waited_s > MOST_STOPPED_S and not self._preparing:
                 self._end_stopped_writer()
-        _fail(self._waiting(), StoreUnavailable("the journal", reason))
+        fail(self._waiting(), StoreUnavailable("the journal", reason))
         return reason
 
     def _end_stopped_writer(self) -> None:
-        (pid,) = _NOTE.unpack(self._note[: _NOTE.size])
-        if pid > 0 and pid != os.getpid() and _stopped(pid):
+        noted = self._note[: _NOTE.size]
+        pid = _NOTE.unpack(noted)[0]
+        if pid > 0 and pid != os.getpid() and noted == _identity(pid) and _stopped(pid):
             _LOG.error("process %d was stopped while it wrote to the journal, and holds up all others: it is killed", pid)
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -184,16 +200,29 @@ def _noted(path: Path) -> mmap.mmap:
         os.close(descriptor)
 
 
+def _identity(pid: int) -> bytes:
+    """What tells a process from every other one that has or had its number: when it began, the boot, and whose numbers they are."""
+    state = _state(pid)
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+    whose = f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    return _NOTE.pack(pid, int(state[19]) if state else 0, hashlib.sha256(whose.encode()).digest()[:16])
+
+
 def _stopped(pid: int) -> bool:
     """Whether a process is stopped by a signal; one that a debugger holds is not meant."""
+    return _state(pid)[:1] == ["T"]
+
+
+def _state(pid: int) -> list[str]:
+    """What Linux says of a process, from the third field of `/proc/PID/stat` on; nothing where it is gone."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return False
-    return text.rpartition(")")[2].split()[0] == "T"
+        return []
 
 
-def _fail(futures: "Sequence[Future[Any]]", error: OfferloopError) -> None:
+def fail(futures: "Sequence[Future[Any]]", error: Exception) -> None:
+    """Let futures raise an error, but for those that have resolved already."""
     for future in futures:
         try:
             future.set_exception(error)
