@@ -19,6 +19,9 @@ COUNTS = (1, 2, 4)
 LINEAR = 0.8
 """Share of what so many replicas, or all the cores, would give, that is still called linear: they write one log in turn."""
 
+FASTER = 1.05
+"""Times the decisions of one replica, from which more of them are shown to help at all."""
+
 CALM_RATE = 40.0
 PATIENCE_S = 60.0
 
@@ -31,6 +34,11 @@ class _Found:
     loaded: Loaded
     busy: float
     serving: float
+
+    @property
+    def needed(self) -> float:
+        """Cores that decisions took, and the clients that asked for them; what else the machine did is not their work."""
+        return self.serving + self.loaded.cpu_s / self.loaded.seconds
 
 
 def measure(options: Sequence[str]) -> Measurement:
@@ -51,9 +59,11 @@ def measure(options: Sequence[str]) -> Measurement:
     notes: list[str] = [f"{cores} cores; replicas: {', '.join(str(count) for count in COUNTS if count <= chosen.most)}"]
     if chosen.part != "by-itself":
         found = [_under_load(count, chosen) for count in COUNTS if count <= chosen.most]
-        figures += [_linear(one, found[0], cores) for one in found[1:]]
+        figures += _linear(found, cores)
         notes += [_words(one) for one in found]
-        notes.append("the clients take their part of the cores, which allow the rate of one replica, times all cores over those busy then")
+        notes.append(
+            f"the cores allow the rate of one replica times {cores} over the {found[0].needed:.2f} that it, the proxy and the clients took"
+        )
     if chosen.part != "linear":
         own, said = _by_itself(chosen)
         figures += own
@@ -84,17 +94,26 @@ def _busy_s(before: "psutil._pslinux.scputimes", after: "psutil._pslinux.scputim
     return float(sum(getattr(after, name) - getattr(before, name) for name in after._fields if name not in idle))
 
 
-def _linear(found: _Found, one: _Found, cores: int) -> Figure:
-    allowed = min(found.replicas, cores / one.busy) * one.loaded.rate
-    what = f"{found.replicas} replicas, share of what they or the cores allow"
-    return Figure(what, found.loaded.rate / allowed, LINEAR, "", at_most=False)
+def _linear(found: Sequence[_Found], cores: int) -> list[Figure]:
+    """More replicas beside one: a share of what they or the cores allow, and whether they are faster at all."""
+    one, *more = found
+    figures = [Figure("numbers of replicas that one could be held against", float(len(more)), 1.0, "", at_most=False)]
+    for several in more:
+        times = several.loaded.rate / one.loaded.rate
+        allowed = min(several.replicas, cores / one.needed)
+        figures += [
+            Figure(f"{several.replicas} replicas, share of what they or the cores allow", times / allowed, LINEAR, "", at_most=False),
+            Figure(f"{several.replicas} replicas, times the decisions of one", times, FASTER, "×", at_most=False),
+        ]
+    return figures
 
 
 def _words(found: _Found) -> str:
     rate, half, last = found.loaded.rate, found.loaded.latency_ms(0.5), found.loaded.latency_ms(0.99)
     return (
         f"{found.replicas} replicas: {rate:,.0f} decisions/s (p50 {half:.1f} ms, p99 {last:.1f} ms), {found.busy:.2f} cores busy, of them "
-        f"{found.serving:.2f} with replicas and proxy, {1e6 * found.serving / rate:,.0f} µs a decision; {found.loaded.failed} failed"
+        f"{found.serving:.2f} with replicas and proxy and {found.needed - found.serving:.2f} with clients, "
+        f"{1e6 * found.serving / rate:,.0f} µs a decision; {found.loaded.failed} failed"
     )
 
 
