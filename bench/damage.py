@@ -69,6 +69,7 @@ def measure(options: Sequence[str]) -> Measurement:
         Figure("damaged states that the next answer was not right about", float(len(mended)), 0.0, ""),
         Figure("seconds until decisions again, the store no longer locked", locked_s, BACK_S, "s"),
         Figure("seconds until decisions again beside a writer that stays stopped", stopped_s, BACK_S + 5.0, "s"),
+        Figure("refused while the store was locked, the rarer time", float(min(trial.refused_locked)), 1.0, "", at_most=False),
         Figure("the map was full", float(filled), 1.0, "", at_most=False),
         Figure("seconds until decisions again, a full map drained", full_s, BACK_S, "s"),
         Figure("replicas that were started anew", float(len(after ^ before)), 0.0, ""),
@@ -101,6 +102,8 @@ class Trial:
         self.odd: list[str] = []
         self.silent: list[str] = []
         self.answers = self.refused = 0
+        self.refused_locked: list[int] = []
+        """How many requests were refused each time that another process held the lock."""
         self._chance = random.Random(seed)
         self._number = 0
         self._map_size = running.settings.store.map_size_bytes
@@ -153,24 +156,36 @@ class Trial:
         return unflagged, wrong
 
     def locked(self, *, stopped: bool) -> float:
-        """Let another process hold the write lock, and ask on; seconds from when it is over until decisions are made again."""
+        """Let another process hold the write lock, and ask on; seconds from when it is over until decisions are made again.
+
+        Infinite when the lock was not held.
+        """
         fresh = multiprocessing.get_context("spawn")
         began, ended = fresh.Event(), fresh.Event()
         path = self.running.desk.layout.journal
         holder = fresh.Process(target=_hold, args=(path, self._map_size, stopped, began, ended), daemon=True)
         holder.start()
-        began.wait(PATIENCE_S)
+        refused = self.refused
+        try:
+            seconds_until(lambda: began.is_set() or not holder.is_alive(), PATIENCE_S)
+            took_s = self._beside(ended, stopped) if began.is_set() else float("inf")
+        finally:
+            holder.kill()
+            holder.join(10.0)
+        self.refused_locked.append(self.refused - refused)
+        return took_s
+
+    def _beside(self, ended: Event, stopped: bool) -> float:
+        """Ask on beside who holds the lock, until it is over and decisions are made again."""
         since_s = time.monotonic()
         while not ended.is_set() and time.monotonic() < since_s + LOCKED_S and not stopped:
             self.decide("e1")
             time.sleep(0.1)
         if not stopped:
-            ended.wait(PATIENCE_S)
+            if not ended.wait(PATIENCE_S):
+                return float("inf")
             since_s = time.monotonic()
-        took_s = self._again(since_s)
-        holder.kill()
-        holder.join(10.0)
-        return took_s
+        return self._again(since_s)
 
     def full(self) -> tuple[bool, float]:
         """Fill the map until nothing is taken in, ask on, then drain it as the flows do."""

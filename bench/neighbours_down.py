@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
 
 import polars as pl
 import psutil
@@ -41,11 +43,16 @@ CUSTOMERS = "recency_months int, history_cents int, bought_mens bool, bought_wom
 COLUMNS = f"entity_id text, valid_from bigint, recorded_at bigint, {CUSTOMERS}"
 
 
+IsDown: TypeAlias = Callable[[], bool]
+"""Says whether what a fault was done to is down now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Down:
-    """What came of one of them being down."""
+    """What came of one of them being down; whether it really was, when a replica had to start without it."""
 
     name: str
+    was_down: bool
     failed: Sequence[Try]
     replica_back_s: float
     worked_off_s: float
@@ -72,11 +79,11 @@ def _measure(chosen: argparse.Namespace, database: postgresql.Server | None, *sa
     more = {} if database is None else {"OFFERLOOP_ATTRIBUTE_SOURCES__CUSTOMER": database.url}
     downs: list[Down] = []
     with served(USE_CASE, chosen.replicas, more) as running:
-        faults: dict[str, Callable[[], AbstractContextManager[None]]] = {
+        faults: dict[str, Callable[[], AbstractContextManager[IsDown]]] = {
             "mlflow": lambda: _stopped(service_of(running, "mlflow")),
             "prefect": lambda: _stopped(service_of(running, "prefect")),
             **({} if database is None else {"postgresql": lambda: _stopped(_with_children(database.pid))}),
-            "ledger": lambda: _locked(running),
+            "ledger": lambda: _locked(running.desk.layout.ledger),
         }
         wanted = chosen.only.split(",") if chosen.only else list(faults)
         with Traffic(running, USE_CASE, rate=chosen.rate, seed=chosen.seed, patience_s=30.0) as traffic:
@@ -84,6 +91,7 @@ def _measure(chosen: argparse.Namespace, database: postgresql.Server | None, *sa
                 downs.append(_down(running, traffic, name, faults[name], chosen, database, number))
         findings = check(running.desk.layout, running.desk.use_cases[USE_CASE].schema, traffic.history)
     figures = (
+        Figure("neighbours that were not down", float(sum(not down.was_down for down in downs)), 0.0, ""),
         *(Figure(f"raw requests that failed while {down.name} was down", float(len(down.failed)), 0.0, "") for down in downs),
         Figure("requests that failed through the client", float(len(traffic.failed)), 0.0, ""),
         Figure("slowest start of a replica without one of them", max(down.replica_back_s for down in downs), 60.0, "s"),
@@ -93,10 +101,12 @@ def _measure(chosen: argparse.Namespace, database: postgresql.Server | None, *sa
     )
     notes = [
         *said,
-        f"each down for {chosen.down:.0f} s: stopped with SIGSTOP, so that who asks it waits; the ledger locked for readers too",
+        f"each down for {chosen.down:.0f} s: stopped with SIGSTOP, so that who asks it waits, until supervision starts anew what does not "
+        "answer; the ledger locked for readers too",
         f"{traffic.asked} requests through the typed client, {len(traffic.tries)} that ask once; those in flight at the kill are left out",
         "what waited: a run of the flow `features`, asked for while it was down (of the ledger: when it was back), and the journal",
         "there is no decision log and no ledger in PostgreSQL here: the log is LMDB, the ledger SQLite; Grafana is never asked anything",
+        *(f"{down.name} WAS NOT DOWN when a replica was killed" for down in downs if not down.was_down),
         *(f"failed: {one.status} {one.said}" for down in downs for one in down.failed[:2]),
         *traffic.failed[:3],
         *([str(findings)] if str(findings) else []),
@@ -108,7 +118,7 @@ def _down(
     running: Served,
     traffic: Traffic,
     name: str,
-    fault: Callable[[], AbstractContextManager[None]],
+    fault: Callable[[], AbstractContextManager[IsDown]],
     chosen: argparse.Namespace,
     database: postgresql.Server | None,
     number: int,
@@ -118,9 +128,10 @@ def _down(
         row = f"('new-{number}', {now_us - DAY_US}, {now_us}, 1, 100, true, false, 'Urban', false, 'Web')"
         database.do(f"INSERT INTO customers VALUES {row}")
     since_s = time.monotonic()
-    with fault():
+    with fault() as is_down:
         inbox_id = _ask_for_features(running, f"{name}-{chosen.seed}") if name != "ledger" else 0
         time.sleep(chosen.down / 4)
+        was_down = is_down()
         victim = processes(running, REPLICA)[0]
         killed_s = time.monotonic()
         hit([victim])
@@ -136,7 +147,7 @@ def _down(
     inbox_id = inbox_id or _ask_for_features(running, f"{name}-{chosen.seed}")
     until = _newest(running)
     worked_off_s = seconds_until(lambda: _worked_off(running, inbox_id, until, f"new-{number}" if database else ""), PATIENCE_S)
-    return Down(name, failed, back_s, worked_off_s)
+    return Down(name, was_down, failed, back_s, worked_off_s)
 
 
 def _ask_for_features(running: Served, hook_id: str) -> int:
@@ -172,26 +183,33 @@ def _worked_off(running: Served, inbox_id: int, position: int, entity_id: str) -
 
 
 @contextmanager
-def _stopped(found: Sequence[psutil.Process]) -> Iterator[None]:
+def _stopped(found: Sequence[psutil.Process]) -> Iterator[IsDown]:
     hit(found, signal.SIGSTOP)
     try:
-        yield
+        yield lambda: bool(found) and all(_is_stopped(one) for one in found)
     finally:
         hit(found, signal.SIGCONT)
 
 
+def _is_stopped(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_STOPPED)
+    except psutil.NoSuchProcess:
+        return False
+
+
 @contextmanager
-def _locked(running: Served) -> Iterator[None]:
+def _locked(ledger: Path) -> Iterator[IsDown]:
     """Nobody may read or write: a process holds all locks that SQLite takes for either, at bytes 120 to 127 of the index of its log.
 
     Source: "WAL-mode File Format", section 2.3, sqlite.org. A process of its own, since such locks end with any closing of the file.
     """
-    held = [sys.executable, "-c", _HOLD, f"{running.desk.layout.ledger}-shm"]
-    with subprocess.Popen(held, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+    command = [sys.executable, "-c", _HOLD, f"{ledger}-shm"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdin is not None and holder.stdout is not None
         try:
-            holder.stdout.readline()
-            yield
+            held = holder.stdout.readline() == b"held\n"
+            yield lambda: held and holder.poll() is None
         finally:
             holder.stdin.close()
 
