@@ -23,6 +23,17 @@ class _Policy(Protocol):
     def probabilities(self, scores: Floats, positions: Positions) -> Floats: ...
 
 
+def first_best(scores: Floats) -> int:
+    """The place of the best of a few scores, the first of equals. NumPy would give up Python's lock for it, to wait until it has it again.
+
+    Example:
+        >>> first_best(np.array([1.0, 3.0, 3.0]))
+        1
+    """
+    listed: list[float] = scores.tolist()
+    return listed.index(max(listed))
+
+
 @dataclass(frozen=True, slots=True)
 class Softmax:
     """`exp(score / temperature)` over its sum for all eligible candidates: Boltzmann exploration (Sutton and Barto 2018, section 2.8).
@@ -78,7 +89,7 @@ class InverseGap:
     def probabilities(self, scores: Floats, positions: Positions) -> Floats:
         """See `Policy.probabilities`."""
         count = len(positions)
-        best = scores.argmax()
+        best = first_best(scores)
         shares: Floats = 1.0 / (count + self.gamma * (scores[best] - scores))
         shares[best] = 0.0
         shares[best] = 1.0 - shares.cumsum()[-1]

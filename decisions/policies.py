@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from contracts.catalogue import Catalogue
 from contracts.errors import DefinitionError
-from decisions.exploration import InverseGap, NewExplored, Softmax
+from decisions.exploration import InverseGap, NewExplored, Softmax, first_best
 from decisions.matrix import Floats, Positions
 
 
@@ -157,7 +157,7 @@ class EpsilonGreedy:
 
     def probabilities(self, scores: Floats, positions: Positions) -> Floats:
         """See `Policy.probabilities`."""
-        return _spread(int(scores.argmax()), len(positions), self.epsilon)
+        return _spread(first_best(scores), len(positions), self.epsilon)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class Greedy:
 
     def probabilities(self, scores: Floats, positions: Positions) -> Floats:
         """See `Policy.probabilities`."""
-        return _spread(int(scores.argmax()), len(positions), 0.0)
+        return _spread(first_best(scores), len(positions), 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """A replica: what Ray Serve runs. One deployment, one process, no hop between parts."""
 
+import gc
 import logging
 import sys
 import threading
@@ -23,6 +24,9 @@ SWITCH_S = 0.001
 
 FLUSH_S = 1.0
 
+COLLECT_AFTER = (20_000, 20, 50)
+"""Thresholds of the collector of cycles. A decision makes none, yet with Python's own thresholds it looks every few decisions."""
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -39,6 +43,7 @@ def build(settings: bytes) -> App:
     logging.getLogger("serving").setLevel(logging.INFO)
     keep_to_loopback()
     sys.setswitchinterval(SWITCH_S)
+    gc.set_threshold(*COLLECT_AFTER)
     stop = threading.Event()
     metrics = Metrics(ray_exporter())
     service = DecisionService(msgspec.json.decode(settings, type=Settings), metrics=metrics)
