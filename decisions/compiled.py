@@ -18,7 +18,8 @@ MOST_BYTES = 2**26
 """More memory than this is not spent on what candidates' own columns keep."""
 
 QUICK = 25_000
-"""Up to so many pairs of candidate and tree, a call keeps the interpreter: some thirty microseconds."""
+"""Up to so many steps, a call keeps the interpreter: some thirty microseconds. A step is a candidate's leaf of a tree, or a split
+that is asked, of which half are as a rule."""
 
 _EVERYTHING = 2**64 - 1
 _FLOAT64, _INT64 = np.dtype(np.float64), np.dtype(np.int64)
@@ -64,7 +65,9 @@ class CompiledScorer:
         self._address = ctypes.addressof(self._model)
         values = np.ascontiguousarray(columns.values, dtype=np.float64)
         kernel.own_keeps(self._address, values.ctypes.data, self._arrays["own_keeps"].ctypes.data)
-        self._quick = QUICK // max(1, layout.trees)
+        once = layout.splits(0, self._features) // 2
+        each = layout.trees + layout.splits(self._features + own, len(columns.names)) // 2
+        self._quick = (QUICK - once) // max(1, each)
         self._rooms: dict[int, type[ctypes.Array[ctypes.c_double]]] = {}
         self._score, self._score_quickly = kernel.score, kernel.score_quickly
 
@@ -130,6 +133,12 @@ class Layout:
     trees: int
     link: int
     scale: float
+
+    def splits(self, begin: int, end: int) -> int:
+        """How many splits ask for the columns from `begin` until `end`."""
+        groups_of, groups = self.arrays["groups_of"], self.arrays["groups"]
+        own = groups[groups_of[begin] : groups_of[end]]
+        return int((own[:, 2] - own[:, 1]).sum())
 
     @classmethod
     def of(cls, trees: Trees) -> "Layout":

@@ -1,6 +1,7 @@
 """Scorers: the estimated reward of each eligible candidate, in one call, of a kind that a bundle names."""
 
 import ctypes
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +27,8 @@ ScorerKind: TypeAlias = Literal["constant", "table", "linear", "lightgbm"]
 
 MODEL_FILE = "model.txt"
 TABLE_FILE = "table.json"
+
+_LOG = logging.getLogger(__name__)
 
 
 class Scorer(Protocol):
@@ -113,11 +116,15 @@ class LightGBMScorer:
             layout = Layout.of(trees)
             made = CompiledScorer(kernel, layout, self.columns)
             prove(made, trees, self.columns, self.reference, self.booster.get_leaf_output)
-            keep(folder, self._identity(kernel), layout)
         except NotCompiled as error:
             self.why_not = error.reason
             raise
         self.compiled = made
+        try:
+            keep(folder, self._identity(kernel), layout)
+        except NotCompiled as error:
+            # why: it is proven all the same; what is lost is that the next one to load it need not prove it
+            _LOG.warning("%s", error)
 
     def recall(self, folder: Path) -> bool:
         """Score by the kernel at once where this very model, over these columns, was proven in this folder before; whether it was."""

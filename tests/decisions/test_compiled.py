@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from contracts.catalogue import Candidate, Catalogue
 from contracts.errors import InvalidInput, NotCompiled
 from decisions import compiled
+from decisions import scorer as scorer_module
 from decisions.compiled import CompiledScorer, Layout
 from decisions.kernel import load_kernel
 from decisions.matrix import Floats, ModelColumns, paired_rows, rows
@@ -150,3 +151,24 @@ def test_the_fixtures_of_decisions_are_scored_alike(
     scorer.compile(kernel_folder)
 
     assert scorer.scores(entity, everyone).tobytes() == before
+
+
+def test_large_trees_let_other_threads_run_though_the_candidates_are_few(proven: LightGBMScorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = Layout.of(read_trees(model(1, num_leaves=63)))
+    steps = layout.splits(0, len(NAMES)) // 2 + 5 * (layout.trees + layout.splits(len(COLUMNS.names) - 2, len(COLUMNS.names)) // 2)
+    assert steps > 5 * layout.trees
+    assert layout.splits(0, len(COLUMNS.names)) == len(layout.arrays["thresholds"])
+    assert proven.compiled is not None
+    for budget, quick in ((steps, 5), (steps - 1, 4)):
+        monkeypatch.setattr(compiled, "QUICK", budget)
+        assert CompiledScorer(proven.compiled._kernel, layout, COLUMNS)._quick == quick
+
+
+def test_what_was_proven_scores_though_it_cannot_be_kept(kernel_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise NotCompiled("the disk is full")
+
+    monkeypatch.setattr(scorer_module, "keep", fail)
+    scorer = LightGBMScorer(model(5, num_leaves=7), COLUMNS)
+    scorer.compile(kernel_folder)
+    assert engine(scorer) == "compiled"
