@@ -3,11 +3,11 @@
 import logging
 import queue
 import threading
+import time
 from dataclasses import dataclass
 
 from contracts.clock import Clock
-from contracts.errors import OfferloopError
-from contracts.metrics import SHADOW_SCORED
+from contracts.metrics import FAILED, SHADOW_SCORED
 from contracts.records import Decision, ShadowScore
 from decisions.decide import NOTHING_SHOWN, score_in_shadow
 from decisions.record import record_shadow
@@ -20,6 +20,7 @@ from storage.transaction import Write
 MOST_WAITING = 2_000
 """More than this waiting are passed over: the shadow must not take memory from the answers."""
 MOST_TOGETHER = 64
+SAID_EVERY_S = 30.0
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class Shadow:
         self._metrics = metrics
         self._waiting: queue.Queue[Offer | None] = queue.Queue(MOST_WAITING)
         self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
+        self._silent_until_s = 0.0
         self.passed_over = 0
 
     def start(self) -> None:
@@ -71,11 +73,11 @@ class Shadow:
             last = None in together
             try:
                 self._score([offer for offer in together if offer is not None])
-            except OfferloopError:
+            except Exception:  # noqa: BLE001  why: who scores no more would leave every later release unseen
                 _LOG.exception("%d decisions were not scored in the shadow", len(together))
 
     def _score(self, offers: list[Offer]) -> None:
-        scores = [self._scored(offer, release) for offer in offers if (release := offer.live.shadow) is not None]
+        scores = [score for offer in offers if (score := self._scored_or_none(offer)) is not None]
 
         def keep(write: Write) -> None:
             for score in scores:
@@ -85,6 +87,19 @@ class Shadow:
             self._journal.submit(keep).result()
             for score in scores:
                 self._metrics.add(SHADOW_SCORED, score.use_case, score.release_id)
+
+    def _scored_or_none(self, offer: Offer) -> ShadowScore | None:
+        release = offer.live.shadow
+        if release is None:
+            return None
+        try:
+            return self._scored(offer, release)
+        except Exception:  # noqa: BLE001  why: the release is not proven yet, and the others of its group are not to blame
+            self._metrics.add(FAILED, offer.decision.use_case, "shadow", release.runtime.release_id)
+            if time.monotonic() >= self._silent_until_s:
+                self._silent_until_s = time.monotonic() + SAID_EVERY_S
+                _LOG.exception("release %s failed to score a decision in the shadow", release.runtime.release_id)
+            return None
 
     def _scored(self, offer: Offer, release: Release) -> ShadowScore:
         decision, online = offer.decision, offer.online

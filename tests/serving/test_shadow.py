@@ -1,11 +1,14 @@
 import msgspec
+import pytest
 
 from contracts.clock import DAY_US
-from contracts.metrics import SHADOW_SCORED
+from contracts.metrics import FAILED, SHADOW_SCORED
 from contracts.records import ShadowScore
 from decisions.policies import PolicySpec
 from features.definitions import Aggregate, FeatureSet
+from serving.live import Release
 from serving.service import DecisionService
+from serving.shadow import Offer
 
 from .conftest import FEATURES, Shop, catch_up, parts_of, table_of
 
@@ -40,3 +43,23 @@ def test_a_release_in_the_shadow_scores_what_another_answers(shop: Shop, service
 def test_without_one_nothing_is_scored(service: DecisionService) -> None:
     service.decide("shop", "p-1")
     assert scores(service) == {}
+
+
+def test_what_a_release_in_the_shadow_cannot_score_costs_it_that_decision_alone(
+    shop: Shop, service: DecisionService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shadow = shop.shadow(service, parts_of(PolicySpec("greedy"), "table", table_of(gems=5.0)))
+    catch_up(service)
+    scored = service._shadow._scored
+
+    def fail_at_one(offer: Offer, release: Release) -> ShadowScore:
+        if offer.decision.entity_id == "p-1":
+            raise ValueError("a model of its own kind")
+        return scored(offer, release)
+
+    monkeypatch.setattr(service._shadow, "_scored", fail_at_one)
+    decisions = {service.decide("shop", f"p-{number}").decision_id: f"p-{number}" for number in range(4)}
+    service.close()
+    with DecisionService(shop.settings, service.use_cases) as again:
+        assert {decisions[name] for name in scores(again)} == {"p-0", "p-2", "p-3"}
+    assert service.metrics.totals(FAILED) == {("shop", "shadow", shadow): 1}
