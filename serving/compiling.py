@@ -10,6 +10,9 @@ from contracts.metrics import SCORER_COMPILED
 from decisions.scorer import LightGBMScorer, Scorer
 from serving.metrics import Metrics
 
+JOIN_S = 1.0
+"""For how long who ends waits for what is being compiled; it is no loss if that does not come to its end."""
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -45,11 +48,11 @@ class Compiling:
         self._offered.put((use_case, release_id, scorer))
 
     def stop(self) -> None:
-        """End the thread once it has ended what it compiles."""
+        """End the thread once it has ended what it compiles; waits a moment for that."""
         self._stopped.set()
         self._offered.put(None)
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(JOIN_S)
 
     def _run(self) -> None:
         while (offered := self._offered.get()) is not None and not self._stopped.is_set():

@@ -1,3 +1,4 @@
+import threading
 import time
 from pathlib import Path
 
@@ -5,6 +6,7 @@ import lightgbm
 import numpy as np
 import pytest
 
+import serving.compiling
 from contracts.metrics import SCORER_COMPILED
 from decisions.kernel import find_compiler
 from decisions.matrix import ModelColumns, paired_rows
@@ -67,6 +69,28 @@ def test_where_it_cannot_be_compiled_it_serves_on_and_says_why(
     assert until(service, "LightGBM:") == "LightGBM: there is no C compiler here (cc, gcc, clang)"
     assert service.decide("shop", "p-1").release_id == release_id
     assert service.metrics.totals(SCORER_COMPILED) == {("shop", release_id): 0.0}
+
+
+def test_who_ends_does_not_wait_for_a_compiler(
+    shop: Shop, service: DecisionService, modelled: BundleParts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving.compiling, "JOIN_S", 0.01)
+    release_id = shop.promote(service, modelled)
+    scorer = load_release(shop.layout, SHOP, release_id).runtime.scorer
+    compiling, begun, hold = Compiling(tmp_path / "compiled", Metrics()), threading.Event(), threading.Event()
+
+    def compile_for_long(folder: Path) -> None:
+        begun.set()
+        hold.wait(60.0)
+
+    monkeypatch.setattr(scorer, "compile", compile_for_long)
+    compiling.offer("shop", release_id, scorer)
+    assert begun.wait(30.0)
+    compiling.stop()
+    assert compiling._thread is not None
+    assert compiling._thread.is_alive()
+    hold.set()
+    compiling._thread.join()
 
 
 def test_nothing_starts_for_a_scorer_without_a_model(tmp_path: Path) -> None:
