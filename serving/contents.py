@@ -33,7 +33,8 @@ class Contents:
         release = live.releases.get(decision.release_id) if live else None
         if release is not None:
             catalogue = release.runtime.catalogue
-            return catalogue.candidates[catalogue.index[decision.action]].content
+            position = catalogue.index.get(decision.action)
+            return _NO_CONTENT if position is None else catalogue.candidates[position].content
         key = (decision.release_id, decision.action)
         if key not in self._kept:
             try:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 from contracts.clock import Clock
-from contracts.errors import DataRefused, InvalidInput, OfferloopError, StaleFeatures, StoreUnavailable, Unconfirmed
+from contracts.errors import DataRefused, StaleFeatures, StoreUnavailable, Unconfirmed
 from contracts.metrics import DEGRADED, FAILED
 from contracts.records import DECISION_EVENT, Decision
 from contracts.traffic import CONTROL
@@ -77,13 +77,10 @@ class Deciding:
             degraded: what is not as declared already.
 
         Raises:
-            InvalidInput: the context breaks its contract.
             StaleFeatures: a feature is older than it may be, and declares that nothing is decided then.
         """
         try:
             return self._decide(request, state, live, release, assignment, degraded)
-        except InvalidInput:
-            raise
         except StaleFeatures:
             self._count_failed(request.use_case, live, assignment)
             raise
@@ -184,7 +181,7 @@ class Deciding:
             elif isinstance(error, StoreUnavailable) and not isinstance(error, Unconfirmed):
                 try:
                     answer.set_result(answered() or unlogged())
-                except OfferloopError as other:
+                except Exception as other:  # noqa: BLE001  why: it is the caller's; whoever waits for the answer must get one
                     answer.set_exception(other)
             else:
                 answer.set_exception(error)

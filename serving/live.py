@@ -309,7 +309,9 @@ class Watcher:
         """Let go of releases that serve no more, but for the newest of them."""
         mine = [name for name, release in self._loaded.items() if release.bundle is not None and release.bundle.parts.use_case == use_case]
         for name in live.releases:
-            self._loaded[name] = self._loaded.pop(name)
+            # why: the rules that stand in were not loaded
+            if name in self._loaded:
+                self._loaded[name] = self._loaded.pop(name)
         idle = [name for name in mine if name not in live.releases]
         for name in idle[:-MOST_KEPT]:
             del self._loaded[name]

@@ -15,8 +15,8 @@ import msgspec
 import pytest
 
 from contracts.catalogue import NO_ACTION
-from contracts.errors import Conflict, NotFound, StoreUnavailable, Unconfirmed
-from contracts.metrics import DEGRADED, FAILED
+from contracts.errors import Conflict, InvalidInput, NotFound, StoreUnavailable, Unconfirmed
+from contracts.metrics import DEGRADED, FAILED, REPLICA_PLAN_VERSION
 from contracts.traffic import CONTROL
 from decisions.decide import LOG_UNAVAILABLE, MODEL_FAILED, MODEL_GONE
 from decisions.explain import recompute
@@ -36,8 +36,11 @@ FULL = "there is no room"
 class Broken:
     """A scorer that fails."""
 
+    def __init__(self, error: Exception | None = None) -> None:
+        self._error = error or FloatingPointError("it was compiled for another machine")
+
     def scores(self, values: Any, positions: Any) -> Any:
-        raise FloatingPointError("it was compiled for another machine")
+        raise self._error
 
 
 @contextmanager
@@ -60,10 +63,22 @@ def _failed(error: Exception) -> "Future[Any]":
     return future
 
 
-def break_model(service: DecisionService) -> None:
+def break_model(service: DecisionService, error: Exception | None = None) -> None:
     live = service.live("shop")
     (release,) = live.releases.values()
-    object.__setattr__(release, "runtime", dataclasses.replace(release.runtime, scorer=Broken()))
+    object.__setattr__(release, "runtime", dataclasses.replace(release.runtime, scorer=Broken(error)))
+
+
+@pytest.fixture(autouse=True)
+def followed(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Following the plans fails at none of these faults: what would be swallowed there is found here."""
+    yield
+    assert not [
+        record.getMessage()
+        for when in ("setup", "call")
+        for record in caplog.get_records(when)
+        if "the plan of" in record.msg and record.exc_info
+    ]
 
 
 def test_a_model_that_fails_is_replaced_by_the_baseline_with_its_exact_probability(service: DecisionService) -> None:
@@ -76,6 +91,14 @@ def test_a_model_that_fails_is_replaced_by_the_baseline_with_its_exact_probabili
     assert service.decision("shop", "d-1") == decision
     (release,) = service.live("shop").releases.values()
     assert recompute(decision, release.runtime).exact
+
+
+def test_what_a_model_takes_for_wrong_input_is_no_fault_of_the_client(service: DecisionService) -> None:
+    break_model(service, InvalidInput("features", "cannot be scored", "3 columns"))
+    assert service.decide("shop", "p-1", {"cart": 1.0}).degraded == (MODEL_FAILED,)
+    assert sum(service.metrics.totals(FAILED).values()) == 1
+    with pytest.raises(InvalidInput, match="context"):
+        service.decide("shop", "p-1", {"c" * 999: 1.0})
 
 
 def test_a_release_that_fails_is_counted_as_failed_so_that_a_canary_of_it_is_stopped(service: DecisionService) -> None:
@@ -102,6 +125,7 @@ def test_without_any_bundle_the_baseline_answers_until_one_is_there(shop: Shop, 
     shutil.move(shop.layout.bundles, shop.layout.root / "elsewhere")
     with DecisionService(shop.settings, {"shop": SHOP}) as again:
         assert again.ready()
+        assert set(again.metrics.totals(REPLICA_PLAN_VERSION)) == {("shop",)}
         decision = again.decide("shop", "p-1")
         assert (decision.release_id, decision.action, decision.propensity) == (RULES, NO_ACTION, 1.0)
         assert (decision.degraded, decision.arm == CONTROL) == ((MODEL_GONE,), before.arm == CONTROL)
@@ -166,6 +190,20 @@ def test_a_use_case_that_says_so_answers_with_control_and_logs_nothing(shop: Sho
             assert service.decide("shop", "p-1", {}, "d-1").degraded == ()
         drain(service.journal, service.tables, {"shop": SHOP.schema})
         assert service.tables.frame(SHOP.schema, "decisions")["decision_id"].to_list() == ["d-1"]
+
+
+def test_whoever_waits_for_control_gets_an_answer_though_that_fails_too(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    with DecisionService(shop.settings, {"shop": BY_CONTROL}) as service:
+        shop.begin(service, parts_of(PolicySpec("greedy")))
+        service.look()
+        monkeypatch.setattr(service, "_answered", lambda request: msgspec.msgpack.decode(b"\xc1"))
+        with refusing(service), pytest.raises(msgspec.DecodeError):
+            service.submit("shop", "p-1", {}, None).result(10.0)
+
+
+def test_a_release_of_an_earlier_catalogue_that_lives_on_has_no_content(service: DecisionService) -> None:
+    decision = service.decide("shop", "p-1")
+    assert service.answer(msgspec.structs.replace(decision, action="of another time")).content == {}
 
 
 def test_http_says_when_to_ask_again(service: DecisionService, key: str, http: Callable[..., httpx.AsyncClient]) -> None:
