@@ -1,24 +1,22 @@
 """The certificate with which the edge serves TLS: read and checked, put together for HAProxy, and renewed while it runs."""
 
 import logging
-import socket
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat, load_pem_private_key
 
 from contracts.errors import SettingsError
 from contracts.settings import Settings
 from serving.edge import CERTIFICATE
-from serving.environment import short_folder
+from serving.haproxy import ask, command, each_proxy
 from storage.files import write_bytes
 from storage.layout import Layout
 
 LOOK_S = 10.0
-SOCKET_S = 5.0
 _LOG = logging.getLogger(__name__)
 
 
@@ -43,21 +41,24 @@ def read_certificate(settings: Settings) -> Certificate | None:
     text = _read("serving.tls_certificate", named)
     key_text = _read("serving.tls_key", key_named)
     try:
-        leaf = x509.load_pem_x509_certificates(text)[0]
+        chain = x509.load_pem_x509_certificates(text)
     except ValueError as error:
         raise SettingsError("serving.tls_certificate", named, "a file of PEM certificates, one's own first") from error
     try:
         key = load_pem_private_key(key_text, None)
     except (ValueError, TypeError) as error:
         raise SettingsError("serving.tls_key", key_named, "a file of a PEM key without a passphrase") from error
+    leaf = chain[0]
     if _public(leaf.public_key()) != _public(key.public_key()):
         raise SettingsError("serving.tls_key", key_named, f"the key of the first certificate in {named}")
     if leaf.not_valid_after_utc < datetime.now(UTC):
         raise SettingsError(
             "serving.tls_certificate", named, f"one that holds still; its time was over on {leaf.not_valid_after_utc:%Y-%m-%d}"
         )
-    pem = text if settings.serving.tls_key in ("", named) else text.rstrip() + b"\n" + key_text
-    return Certificate(pem, leaf.not_valid_after_utc, _names(leaf))
+    # why written anew: HAProxy's commands end at an empty line, and files have those, and comments in any encoding
+    blocks = [one.public_bytes(Encoding.PEM) for one in chain]
+    blocks.insert(1, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return Certificate(b"".join(blocks), leaf.not_valid_after_utc, _names(leaf))
 
 
 def certificate_path(layout: Layout) -> Path:
@@ -78,7 +79,7 @@ def write_certificate(settings: Settings) -> Certificate | None:
 class Renewals(threading.Thread):
     """Looks until `ended` is set whether the files of the certificate have changed, and gives the new one to HAProxy as it runs.
 
-    No connection is lost, and what is no certificate with its key is said and not taken.
+    No connection is lost. What is no certificate with its key, or is refused, is said once, and tried again each time.
     """
 
     def __init__(self, settings: Settings, ended: threading.Event, look_s: float = LOOK_S) -> None:
@@ -90,6 +91,7 @@ class Renewals(threading.Thread):
 
     def run(self) -> None:
         """Look, again and again."""
+        said = ""
         while not self._ended.wait(self._look_s):
             files = self._files()
             if files == self._served:
@@ -98,11 +100,13 @@ class Renewals(threading.Thread):
                 found = write_certificate(self._settings)
                 assert found is not None
                 put_in_force(self._settings, found)
-            except (SettingsError, OSError) as error:
-                _LOG.error("the new certificate is not taken: %s", error)
+            except Exception as error:  # noqa: BLE001  why: whatever is wrong with a file, the next one is looked at all the same
+                if repr(error) != said:
+                    _LOG.error("the new certificate is not taken, and is tried again: %s", error)
+                said = repr(error)
             else:
+                self._served, said = files, ""
                 _LOG.info("TLS is served with a new certificate, until %s", f"{found.until:%Y-%m-%d}")
-            self._served = files
 
     def _files(self) -> tuple[tuple[int, int], ...]:
         serving = self._settings.serving
@@ -120,28 +124,16 @@ def put_in_force(settings: Settings, certificate: Certificate) -> int:
         OSError: one refused it.
     """
     path = certificate_path(Layout(settings.folder))
-    told = 0
-    for place in short_folder(settings).rglob("admin.sock*"):
+
+    def tell(place: Path) -> None:
+        command(place, f"set ssl cert {path} <<\n{certificate.pem.decode().strip()}\n\n", "Transaction")
         try:
-            _command(place, f"set ssl cert {path} <<\n{certificate.pem.decode().strip()}\n\n", "Transaction")
-        except (ConnectionRefusedError, FileNotFoundError):
-            continue
-        _command(place, f"commit ssl cert {path}\n", "Success")
-        told += 1
-    return told
+            command(place, f"commit ssl cert {path}\n", "Success")
+        except OSError:
+            ask(place, f"abort ssl cert {path}\n")
+            raise
 
-
-def _command(place: Path, text: str, expected: str) -> None:
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(SOCKET_S)
-        connection.connect(str(place))
-        connection.sendall(text.encode())
-        said = b""
-        while part := connection.recv(4_096):
-            said += part
-    if expected not in said.decode(errors="replace"):
-        # why: what HAProxy says holds no part of the key
-        raise OSError(f"HAProxy says: {said.decode(errors='replace').strip()[:200]}")
+    return each_proxy(settings, tell)
 
 
 def _read(key: str, named: str) -> bytes:
@@ -159,6 +151,6 @@ def _public(key: object) -> bytes:
 def _names(leaf: x509.Certificate) -> tuple[str, ...]:
     try:
         found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
+    except (x509.ExtensionNotFound, ValueError):
         return ()
     return tuple(str(name.value) for name in found)

@@ -25,8 +25,9 @@ from client.aio import AsyncClient
 from client.client import Client
 from contracts.errors import RequestFailed, SettingsError
 from contracts.settings import Ports, Serving, Settings
-from serving.certificate import Renewals, certificate_path, read_certificate, write_certificate
+from serving.certificate import Certificate, Renewals, certificate_path, put_in_force, read_certificate, write_certificate
 from serving.environment import short_folder, variables
+from serving.haproxy import ask
 from storage.layout import Layout
 from tests.installation import wait_until
 from tests.serving.test_environment import RENDERED
@@ -192,6 +193,45 @@ def test_a_renewed_certificate_is_served_without_a_restart_and_a_wrong_one_is_no
     finally:
         ended.set()
         renewals.join()
+
+
+@pytest.mark.usefixtures("edge")
+def test_a_chain_is_taken_whole_whatever_stands_between_its_parts(settings: Settings, tmp_path: Path) -> None:
+    files, above = certificate(tmp_path, "renewed"), certificate(tmp_path, "above")
+    leaf, key, chain = (file.read_bytes() for file in (*files, above[0]))
+    Path(settings.serving.tls_certificate).write_bytes(b"subject=R\xe9gie\n" + leaf + b"\n\r\n" + chain)
+    Path(settings.serving.tls_key).write_bytes(b"\n# \xff\n\n" + key)
+    found = write_certificate(settings)
+    assert found is not None and put_in_force(settings, found) == 1
+    (place,) = short_folder(settings).glob("admin.sock*")
+    served = ask(place, f"show ssl cert {certificate_path(Layout(settings.folder))}\n")
+    assert "\nSubject: /CN=renewed\n" in served and "\nChain Subject: /CN=above\n" in served
+    broken = Certificate(b"not PEM, \n\nand a secret", found.until, ())
+    with pytest.raises(OSError, match="HAProxy refuses 'set ssl cert'") as caught:
+        put_in_force(settings, broken)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_certificate_that_was_not_taken_is_tried_again(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended = threading.Event()
+    tries: list[int] = []
+
+    def put(*_: object) -> int:
+        tries.append(len(tries))
+        if len(tries) < 4:
+            raise (TimeoutError("busy"), TimeoutError("busy"), UnicodeError("odd"))[len(tries) - 1]
+        ended.set()
+        return 1
+
+    monkeypatch.setattr("serving.certificate.put_in_force", put)
+    renewals = Renewals(settings, ended, look_s=0.01)
+    os.replace(certificate(tmp_path, "second")[0], settings.serving.tls_certificate)
+    os.replace(tmp_path / "second.key", settings.serving.tls_key)
+    renewals.run()
+    assert len(tries) == 4
+    assert caplog.text.count("busy") == caplog.text.count("odd") == 1
 
 
 @pytest.mark.usefixtures("edge")
