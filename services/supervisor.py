@@ -25,6 +25,7 @@ from services.processes import end_all, instance_of, start
 from services.state import ServiceState, Stage, State
 from serving.certificate import Renewals, write_certificate
 from serving.environment import short_folder
+from serving.readers import Readers
 from storage.layout import Layout
 from use_cases.definition import load_all
 
@@ -230,4 +231,5 @@ def supervised(
         supervisor.start()
         if settings.serving.tls_certificate:
             Renewals(known, supervisor.stopping).start()
+        Readers(known, supervisor.stopping).start()
         yield supervisor

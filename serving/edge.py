@@ -7,6 +7,7 @@ configuration manual: `set-priority-offset`, `maxconn` of servers, `timeout queu
 
 import os
 import stat
+import time
 from http import HTTPStatus
 from pathlib import Path
 
@@ -22,9 +23,13 @@ from storage.files import write_bytes
 from storage.layout import Layout
 
 LOOPBACK = "127.0.0.1"
+LOOPBACKS = (LOOPBACK, "localhost", "::1")
 
 CERTIFICATE = "edge.pem"
 """In the secrets folder: certificate and key with which HAProxy serves TLS."""
+
+READERS = "readers"
+"""In the folder for sockets: digests of the keys that may read HAProxy's statistics."""
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2; 1.3 has none that are weak."""
@@ -66,7 +71,7 @@ def write_proxy(folder: Path, settings: Settings, ports: Ports, binary: str) -> 
     folder.chmod(0o700)
     for code, kind in PAGES.items():
         write_bytes(folder / f"{code}.http", page(kind, settings))
-    write_bytes(folder / "readers", readers(settings), 0o600)
+    write_bytes(folder / READERS, readers(settings), 0o600)
     script = folder / "haproxy"
     write_bytes(folder / "haproxy.sed", edits(folder, settings, ports).encode())
     write_bytes(script, _SCRIPT.format(folder=folder, binary=binary).encode(), 0o700)
@@ -130,8 +135,8 @@ s|^  bind \\*:{ports.proxy_statistics}$|  bind {LOOPBACK}:{ports.proxy_statistic
 /^  stats enable$/i\\
   http-request set-var(txn.key) req.hdr(authorization),field(2," "),sha2(256),hex\\
   http-request set-var(txn.password) req.hdr(authorization),field(2," "),b64dec,field(2,:),sha2(256),hex\\
-  acl known var(txn.key),lower -m str -f {folder}/readers\\
-  acl known var(txn.password),lower -m str -f {folder}/readers\\
+  acl known var(txn.key),lower -m str -f {folder}/{READERS}\\
+  acl known var(txn.password),lower -m str -f {folder}/{READERS}\\
   http-request auth realm Offerloop unless known\\
   http-request use-service prometheus-exporter if {{ path /metrics }}
 """
@@ -155,9 +160,9 @@ def secure(settings: Settings, ports: Ports) -> list[str]:
 
 
 def readers(settings: Settings) -> bytes:
-    """Digests of the keys that may read HAProxy's statistics, a line each: those there are when Ray starts."""
-    known = list_keys(Layout(settings.folder))
-    return "".join(f"{key.sha256}\n" for key in known if Scope.READ in key.scopes and key.expires_at_s is None).encode()
+    """Digests of the keys that may read HAProxy's statistics now, a line each."""
+    known, now_s = list_keys(Layout(settings.folder)), time.time()
+    return "".join(f"{key.sha256}\n" for key in known if Scope.READ in key.scopes and key.valid(now_s)).encode()
 
 
 def front(settings: Settings) -> list[str]:
@@ -179,7 +184,12 @@ def front(settings: Settings) -> list[str]:
         # why: a request takes a replica's place once it is here whole, not while it trickles in
         f"http-request wait-for-body time {_seconds(settings)}s",
         f"http-request set-header {STARTED.decode()} %[date(0,us)]",
-        "http-request track-sc0 req.hdr(authorization),sha2(256) table offerloop_keys if { req.hdr(authorization) -m found }",
+        # why: one key is one, in whatever header it comes: the name before a password is anybody's to choose
+        "acl basic req.fhdr(authorization) -m beg -i basic",
+        'http-request set-var(txn.sent) req.fhdr(authorization),word(2," ") if !basic',
+        'http-request set-var(txn.sent) req.fhdr(authorization),word(2," "),b64dec,field(2,:) if basic',
+        "http-request track-sc0 var(txn.sent),sha2(256) table offerloop_keys if { var(txn.sent) -m found }",
+        *forwarded(settings),
         f"http-request deny deny_status 429 if {{ sc0_conn_cur gt {serving.max_queued_requests} }}",
         # why: each request that a key has under way already puts its next one back by more than a replica takes for one: who asks for
         # little goes before who asks for much, and nobody waits for ever
@@ -199,6 +209,15 @@ def front(settings: Settings) -> list[str]:
         # why: when most connections are taken, none is kept that is idle
         f"http-after-response set-header connection close if {{ fe_conn gt {serving.max_connections * 3 // 4} }}",
     ]
+
+
+def forwarded(settings: Settings) -> list[str]:
+    """The rules that say where a request comes from: nobody from elsewhere says it of himself.
+
+    On loopback, another proxy may say it, and does so by replacing what its clients sent.
+    """
+    says_so = "" if settings.host not in LOOPBACKS else " if !{ src 127.0.0.0/8 ::1 }"
+    return [f"http-request set-header x-forwarded-for %[src]{says_so}"]
 
 
 def _lines(lines: list[str]) -> str:

@@ -321,7 +321,7 @@ def _secure(request: Request) -> bool:
 def _address(request: Request) -> str:
     """Where a request comes from; behind the proxy of this machine, what that says, if it is an address."""
     host = request.client.host if request.client else ""
-    forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+    forwarded = ",".join(request.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
     try:
         return str(ip_address(forwarded)) if forwarded and host in ("", "127.0.0.1", "::1") else host
     except ValueError:

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import time
+from base64 import b64encode
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
@@ -108,9 +109,10 @@ def edge(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Make]:
     folders: list[Path] = []
 
     @asynccontextmanager
-    async def start(answer: bytes = OK, held_s: float = HELD, **serving: Any) -> AsyncIterator[Edge]:
+    async def start(answer: bytes = OK, held_s: float = HELD, host: str = "127.0.0.1", **serving: Any) -> AsyncIterator[Edge]:
         asked = Settings(
             state=str(tmp_path / "state"),
+            host=host,
             ports=Ports(api=free_port(), proxy_statistics=free_port()),
             serving=Serving(**{"max_ongoing_requests": 4, "request_timeout_s": 1.0} | serving),
         )
@@ -206,6 +208,32 @@ def test_a_key_may_only_have_so_many_waiting(edge: Make) -> None:
             assert [told(answer) for answer in refused] == [(429, "too-many")] * len(refused)
             assert len(refused) == 6
             assert 'ratelimit-policy: "queue";q=3;qu="concurrent-requests"' in refused[0][1]
+
+    run(work())
+
+
+def test_a_key_is_one_by_whatever_header_it_comes(edge: Make) -> None:
+    def sent(number: int) -> str:
+        password = b64encode(f"{number}:greedy".encode()).decode()
+        return f"authorization: {(f'Basic {password}', f'basic  {password}', 'bearer greedy', 'Bearer  greedy')[number % 4]}\r\n"
+
+    async def work() -> None:
+        async with edge(max_ongoing_requests=1, max_queued_requests=3, held_s=0.2) as made:
+            answers = await asyncio.gather(*(made.ask(extra=sent(number)) for number in range(9)), made.ask("modest"))
+            assert answers[-1][0] == 200
+            assert Counter(answer[0] for answer in answers[:-1]) == {200: 3, 429: 6}
+
+    run(work())
+
+
+@pytest.mark.parametrize("host, said", [("0.0.0.0", b"127.0.0.1"), ("127.0.0.1", b"10.9.8.7")])
+def test_nobody_from_elsewhere_says_where_he_comes_from(edge: Make, host: str, said: bytes) -> None:
+    async def work() -> None:
+        async with edge(host=host) as made:
+            await made.ask("k", extra="x-forwarded-for: 10.9.8.6\r\nX-Forwarded-For: 10.9.8.7\r\n")
+            lines = made.behind.heads[0].lower().split(b"\r\n")
+            found = [line.partition(b": ")[2] for line in lines if line.startswith(b"x-forwarded-for:")]
+            assert found[-1] == said and (len(found) == 1 or host == "127.0.0.1")
 
     run(work())
 

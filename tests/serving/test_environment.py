@@ -2,6 +2,7 @@ import os
 import socket
 import stat
 import subprocess
+import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -12,7 +13,8 @@ import pytest
 from contracts.settings import Ports, Settings
 from serving import environment
 from serving.environment import short_folder, variables
-from serving.keys import Scope, make_key, owner_key
+from serving.keys import Scope, make_key, owner_key, rotate_key
+from serving.readers import Readers
 from storage.layout import Layout
 
 RENDERED = """global
@@ -92,6 +94,9 @@ def test_it_becomes_haproxy_which_says_503_and_serves_metrics_to_who_may_read(se
             metrics = statistics(settings, "/metrics", f"Bearer {key}")
             browser = statistics(settings, "/stats", f"Basic {b64encode(f'ada:{key}'.encode()).decode()}")
             strangers = [statistics(settings, path, f"Bearer {said}") for path in ("/metrics", "/stats") for said in ("", "olk_x", decides)]
+            replaced = rotate_key(layout, "owner")
+            Readers(settings, threading.Event()).look()
+            changed = [statistics(settings, "/metrics", f"Bearer {said}").split()[1] for said in (key, replaced)]
         finally:
             proxy.kill()
     assert answer.startswith("HTTP/1.1 503 ")
@@ -100,6 +105,7 @@ def test_it_becomes_haproxy_which_says_503_and_serves_metrics_to_who_may_read(se
     assert routes.startswith("HTTP/1.1 404 ")
     assert "haproxy_process_nbthread" in metrics and browser.startswith("HTTP/1.1 200 ")
     assert all(answer.startswith("HTTP/1.1 401 ") for answer in strangers)
+    assert changed == ["401", "200"]
 
 
 def statistics(settings: Settings, path: str, key: str) -> str:
