@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -51,7 +51,7 @@ class Serving(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_ongoing_requests: int = 64
     max_queued_requests: int = 512
     queue_timeout_s: float = 2.0
-    requests_per_key_s: float = 0.0
+    requests_per_key_s: Annotated[float, msgspec.Meta(ge=0.0, le=1e9)] = 0.0
     max_connections: int = 4096
     request_timeout_s: float = 10.0
     max_body_bytes: int = 1_048_576

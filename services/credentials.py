@@ -31,8 +31,9 @@ def make_credentials(settings: Settings) -> Installation:
     """
     layout = Layout(settings.folder)
     layout.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # why: log, ledger and tables tell of people; who else may read them is for the owner's group to say, not for every account here
-    layout.root.chmod(layout.root.stat().st_mode & 0o770)
+    # why: log, ledger and tables tell of people; that the owner's group may read them is for the owner to say. Who may write here could
+    # put other keys in the place of these
+    layout.root.chmod(layout.root.stat().st_mode & 0o750)
     installation = open_installation(layout, settings.clock)
     owner_key(layout)
     metrics_key(layout)

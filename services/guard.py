@@ -20,7 +20,7 @@ import uvicorn
 from contracts.errors import Forbidden, OfferloopError, StateRefused, Unauthorized
 from contracts.settings import Settings
 from services.ports import LOOPBACK
-from serving.keys import Keys, Scope, keys_path, read_keys
+from serving.keys import Keys, Scope, keys_version, read_keys
 from storage.layout import Layout
 
 Sent: TypeAlias = MutableMapping[str, Any]
@@ -84,7 +84,7 @@ class Guard:
         self._layout = layout
         self._guarded = guarded
         self._keys = Keys(())
-        self._read_of: tuple[int, int] | None = None
+        self._read_of: tuple[int, int, int] | None = None
 
     async def __call__(self, scope: Sent, receive: Receive, send: Send) -> None:
         """ASGI 3."""
@@ -158,20 +158,22 @@ class Guard:
             raise Forbidden(name, "nothing of the kind")
 
     def _known(self) -> Keys:
-        try:
-            status = keys_path(self._layout).stat()
-        except FileNotFoundError:
-            return Keys(())
-        if (status.st_mtime_ns, status.st_ino) != self._read_of:
+        version = keys_version(self._layout)
+        if version != self._read_of:
             self._keys = read_keys(self._layout)
-            self._read_of = (status.st_mtime_ns, status.st_ino)
+            self._read_of = version
         return self._keys
 
 
 def _elsewhere(headers: Mapping[bytes, bytes]) -> bool:
     """Whether a browser sent this from a page of another site, with the password that it keeps for this one."""
     origin = headers.get(b"origin")
-    return origin is not None and urlsplit(origin.decode("latin-1")).netloc != headers.get(b"host", b"").decode("latin-1")
+    if origin is None:
+        return False
+    try:
+        return urlsplit(origin.decode("latin-1")).netloc != headers.get(b"host", b"").decode("latin-1")
+    except ValueError:
+        return True
 
 
 async def _refuse(send: Send, status: int, said: str, more: tuple[tuple[bytes, bytes], ...] = ()) -> None:

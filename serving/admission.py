@@ -22,6 +22,9 @@ NONSENSE_US = 3_600_000_000
 """Nothing waits for an hour: who says so is not the edge."""
 
 WINDOW_S = 1
+EXACT_S = 1e-6
+"""Closer than this, sums of times are the same."""
+
 NONE: Headers = ()
 
 
@@ -99,9 +102,11 @@ class Admission:
         # why: the generic cell rate algorithm (ITU-T I.371, annex A): one number a key says how far its allowance is spent
         now_s = self._now_s()
         until = max(self._spent_until.get(key, now_s), now_s) + 1 / rate
-        policy = f'"rate";q={rate * WINDOW_S:g};w={WINDOW_S}'
-        if until - now_s > WINDOW_S:
-            wait_s = math.ceil(until - now_s - WINDOW_S)
+        # why: one request may always be saved up for, also where a key has less than one a second
+        window_s = max(WINDOW_S, 1 / rate)
+        policy = f'"rate";q={rate * window_s:g};w={math.ceil(window_s)}'
+        if until - now_s > window_s + EXACT_S:
+            wait_s = math.ceil(until - now_s - window_s - EXACT_S)
             raise TooMany(key, f"may ask {rate:g} times a second", policy, wait_s)
         self._spent_until[key] = until
-        return limits(policy, int((WINDOW_S - (until - now_s)) * rate + 1e-9), math.ceil(until - now_s))
+        return limits(policy, int((window_s - (until - now_s)) * rate + 1e-9), math.ceil(until - now_s))

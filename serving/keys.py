@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from hashlib import sha256
+from math import inf
 from pathlib import Path
 
 import msgspec
@@ -165,8 +166,10 @@ def make_key(
         requests_per_s: that it may ask for; 0.0 for as many as any key.
 
     Raises:
-        InvalidInput: there is a key of that name, or it is none that could stand in a ledger.
+        InvalidInput: there is a key of that name, or it is none that could stand in a ledger; or the rate is none.
     """
+    if not 0.0 <= requests_per_s < inf:
+        raise InvalidInput("requests_per_s", f"is {requests_per_s}", "a number of requests a second, or 0 for as many as any key")
     if not 0 < len(name) <= MOST_NAME or not re.fullmatch(NAME_PATTERN, name):
         expected = f"1 to {MOST_NAME} letters A-Z a-z, digits, spaces and . _ @ + - that begin with a letter or digit"
         raise InvalidInput("name", f"is {name[:MOST_NAME]!r}", expected)
@@ -196,9 +199,12 @@ def rotate_key(layout: Layout, name: str, keep_for_s: float = 0.0, expires_in_s:
         until_s = now_s + max(0.0, keep_for_s)
         ending = [msgspec.structs.replace(one, expires_at_s=min(until_s, one.expires_at_s or until_s)) for one in old]
         kept = [one for one in ending if one.valid(now_s)]
-        _write(layout, [*(one for one in known if one.name != name), *kept, key])
+        others = [one for one in known if one.name != name]
         if name in _IN_FULL:
+            # why first: whoever is ended between these steps leaves a file whose key is accepted, before and after
+            _write(layout, [*others, *old, key])
             _put(layout, layout.secrets / _IN_FULL[name][0], made.encode())
+        _write(layout, [*others, *kept, key])
     return made
 
 
@@ -233,16 +239,14 @@ def hook_secret(layout: Layout) -> str:
     While rotating, the one before it stays valid as `secrets/hook_secret.old`.
     """
     path = layout.secrets / "hook_secret"
-    if not path.exists():
-        _put(layout, path, new_secret().encode())
+    _make_once(layout, path, new_secret)
     return path.read_text().strip()
 
 
 def console_secret(layout: Layout) -> bytes:
     """What signs the console's sessions: random bytes in `secrets/console_secret`, made when there are none. Deleting it ends them all."""
     path = layout.secrets / "console_secret"
-    if not path.exists():
-        _put(layout, path, secrets.token_hex(32).encode())
+    _make_once(layout, path, lambda: secrets.token_hex(32))
     return bytes.fromhex(path.read_text().strip())
 
 
@@ -270,6 +274,15 @@ def list_keys(layout: Layout) -> list[Key]:
     return _read(layout)
 
 
+def keys_version(layout: Layout) -> tuple[int, int, int] | None:
+    """What tells the file of keys from one that was written before or after; None where there is none."""
+    try:
+        status = keys_path(layout).stat()
+    except FileNotFoundError:
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
 def keys_path(layout: Layout) -> Path:
     """Where the digests of the keys stand."""
     return layout.secrets / "api_keys.json"
@@ -283,8 +296,11 @@ def _in_full(layout: Layout, name: str) -> str:
     file, scopes = _IN_FULL[name]
     path = layout.secrets / file
     if not path.exists():
-        drop_key(layout, name)
-        _put(layout, path, make_key(layout, name, scopes).encode())
+        with _changing(layout):
+            if not path.exists():
+                made, key = _made(name, scopes, None, 0.0)
+                _write(layout, [*(one for one in _read(layout) if one.name != name), key])
+                _put(layout, path, made.encode())
     return path.read_text().strip()
 
 
@@ -315,6 +331,8 @@ def _read(layout: Layout) -> list[Key]:
     try:
         kept = msgspec.json.decode(path.read_bytes(), type=list[_Kept])
         found = [msgspec.convert(msgspec.structs.asdict(one) | {"scopes": _scopes(one)}, Key) for one in kept]
+        for one in kept:
+            bytes.fromhex(one.sha256)
     except (msgspec.DecodeError, ValueError) as error:
         raise StateRefused(str(layout.root), f"api_keys.json is not readable ({error})", "Delete it and make new keys.") from error
     # why: an owner's key may be older than a scope
@@ -336,6 +354,13 @@ def _changing(layout: Layout) -> Iterator[None]:
     with os.fdopen(os.open(layout.secrets / "api_keys.lock", os.O_WRONLY | os.O_CREAT, 0o600)) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _make_once(layout: Layout, path: Path, make: Callable[[], str]) -> None:
+    if not path.exists():
+        with _changing(layout):
+            if not path.exists():
+                _put(layout, path, make().encode())
 
 
 def _put(layout: Layout, path: Path, content: bytes) -> None:

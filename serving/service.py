@@ -25,7 +25,8 @@ from serving.contents import Contents
 from serving.deciding import UNREADABLE, Deciding
 from serving.entropy import Entropy
 from serving.intake import Intake, Part, SentEvents, SentOutcomes, mending, receipt
-from serving.keys import Keys, keys_path, read_keys
+from serving.keys import Keys
+from serving.known_keys import KnownKeys
 from serving.live import Live, Watcher
 from serving.messages import DecisionAnswer, Receipt, ReleaseStatus, Status, UseCaseStatus, check_context
 from serving.metrics import Metrics
@@ -60,7 +61,7 @@ class DecisionService:
     def __init__(self, settings: Settings, use_cases: Mapping[str, UseCase] | None = None, metrics: Metrics | None = None) -> None:
         self.settings = settings
         self.layout = Layout(settings.folder)
-        self.layout.root.mkdir(parents=True, exist_ok=True)
+        self.layout.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.installation = open_installation(self.layout, settings.clock)
         self.clock = self.installation.clock
         self._latest_moment = LatestMoment(self.layout)
@@ -79,17 +80,18 @@ class DecisionService:
         online, simulated = self._watcher.online, self.installation.simulated
         self._deciding = Deciding(online, self.clock, simulated, self._entropy, self.health, self.metrics)
         self._contents = Contents(self.layout, self._watcher.live)
-        self._keys_changed = -1.0
-        self.keys = Keys(())
+        self._known_keys = KnownKeys(self.layout)
 
     def start(self) -> None:
-        """Make ready what the traffic plans name, and follow them from now on."""
+        """Make ready what the traffic plans name, and follow them and the keys from now on."""
+        self._known_keys.start()
         self._watcher.start()
         self._shadow.start()
 
     def close(self) -> None:
         """End the threads, having made durable what was accepted, and close the stores."""
         self._watcher.stop()
+        self._known_keys.stop()
         self._catching_up.stop()
         self._shadow.stop()
         self.journal.close()
@@ -103,6 +105,11 @@ class DecisionService:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+    @property
+    def keys(self) -> Keys:
+        """The keys that are accepted."""
+        return self._known_keys.now
 
     def decide(
         self, use_case: str, entity_id: str, context: Mapping[str, FieldValue] | None = None, decision_id: str | None = None
@@ -347,7 +354,7 @@ class DecisionService:
         self._latest_moment.meet()
         for name in self.use_cases:
             self.metrics.set(LOG_REFUSES, name, value=float(self.journal.refusal() is not None))
-        self._follow_keys()
+        self._known_keys.look()
         self._publish_health()
 
     def _publish_health(self, *, at_once: bool = False) -> None:
@@ -355,10 +362,3 @@ class DecisionService:
             self.health.publish(at_once=at_once)
         except OSError:
             _LOG.exception("the health of releases cannot be published; what serves serves on")
-
-    def _follow_keys(self) -> None:
-        path = keys_path(self.layout)
-        changed = path.stat().st_mtime if path.exists() else 0.0
-        if changed != self._keys_changed:
-            self.keys = read_keys(self.layout)
-            self._keys_changed = changed

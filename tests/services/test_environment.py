@@ -55,11 +55,12 @@ def test_no_secret_stands_in_a_command_or_a_variable(tmp_path: Path) -> None:
 
 def test_secrets_are_the_owners_alone_and_stay_the_same(tmp_path: Path) -> None:
     settings, layout = settings_in(tmp_path), Layout(tmp_path)
+    tmp_path.chmod(0o777)
     made = make_credentials(settings)
     before = {path.name: path.read_text() for path in layout.secrets.iterdir()}
     assert {"api_key", "api_keys.json", "hook_secret", "ray_token", "services_key", "metrics_key", "prefect.toml"} <= set(before)
     assert layout.secrets.stat().st_mode & 0o777 == 0o700
-    assert layout.root.stat().st_mode & 0o007 == 0
+    assert layout.root.stat().st_mode & 0o777 == 0o750
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in layout.secrets.iterdir())
     assert make_credentials(settings) == made
     assert {path.name: path.read_text() for path in layout.secrets.iterdir()} == before

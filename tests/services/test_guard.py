@@ -166,3 +166,8 @@ def _answers(client: httpx.Client) -> bool:
         return client.get("/healthz").status_code == 200
     except httpx.TransportError:
         return False
+
+
+def test_an_origin_that_is_none_is_another_site(client: TestClient, layout: Layout) -> None:
+    headers = bearer(make_key(layout, "ada", [Scope.OPERATE]))
+    assert client.post("/", headers=headers | {"origin": "http://["}).status_code == 403

@@ -91,3 +91,13 @@ def test_a_quota_is_spent_refused_and_fills_again(times: Times) -> None:
     times.seconds += 0.25
     assert dict(admission.enter("a"))[b"ratelimit"] == b'"rate";r=0;t=1'
     assert admission.under_way == 6
+
+
+@pytest.mark.parametrize("rate, pause_s", [(0.5, 2), (0.3, 4), (1.0, 1)])
+def test_a_key_may_ask_less_than_once_a_second(times: Times, rate: float, pause_s: int) -> None:
+    admission = made(times, most=100, per_key_s=rate)
+    for _ in range(3):
+        assert dict(admission.enter("a"))[b"ratelimit-policy"] == b'"rate";q=1;w=%d' % pause_s
+        with pytest.raises(TooMany) as caught:
+            admission.enter("a")
+        times.seconds += caught.value.retry_after_s

@@ -1,13 +1,16 @@
 import base64
+import os
 import stat
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from contracts.errors import Forbidden, InvalidInput, NotFound, StateRefused, Unauthorized
+from contracts.errors import Forbidden, InvalidInput, NotFound, SettingsError, StateRefused, Unauthorized
+from contracts.settings import Settings
 from serving.keys import (
     Scope,
     drop_key,
@@ -21,7 +24,10 @@ from serving.keys import (
     rotate_key,
     services_key,
 )
+from serving.known_keys import KnownKeys
+from storage.files import write_bytes
 from storage.layout import Layout
+from tests.installation import wait_until
 
 
 @pytest.fixture
@@ -187,3 +193,79 @@ def test_keys_made_at_the_same_time_are_all_kept(layout: Layout) -> None:
         made = list(pool.map(lambda number: make_key(layout, f"game-{number}"), range(24)))
     known = read_keys(layout)
     assert [known.check(f"Bearer {key}", Scope.DECIDE) for key in made] == [f"game-{number}" for number in range(24)]
+
+
+@pytest.mark.parametrize("rate", [-1.0, float("nan"), float("inf")])
+def test_a_rate_that_is_none_is_refused(layout: Layout, rate: float) -> None:
+    with pytest.raises(InvalidInput, match="requests_per_s"):
+        make_key(layout, "game", requests_per_s=rate)
+    with pytest.raises(SettingsError, match="requests_per_key_s"):
+        Settings.build(f"[serving]\nrequests_per_key_s = {rate}")
+
+
+def test_a_digest_that_is_none_is_told_of_its_file(layout: Layout) -> None:
+    make_key(layout, "game")
+    file = keys_path(layout)
+    file.write_text(file.read_text().replace(list_keys(layout)[0].sha256, "no digest"))
+    with pytest.raises(StateRefused, match="api_keys.json"):
+        read_keys(layout)
+
+
+def test_processes_that_make_a_key_at_once_all_have_the_one_that_is_accepted(layout: Layout) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = set(pool.map(lambda _: services_key(layout), range(8)))
+    assert len(made) == 1
+    assert read_keys(layout).check(f"Bearer {made.pop()}", Scope.READ) == "services"
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_the_key_in_full_is_accepted_wherever_a_rotation_ends(layout: Layout, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    owner_key(layout)
+    left = [step]
+
+    def ended(path: Path, content: bytes, mode: int) -> None:
+        if not left[0]:
+            raise OSError("ended here")
+        left[0] -= 1
+        write_bytes(path, content, mode)
+
+    monkeypatch.setattr("serving.keys.write_bytes", ended)
+    with suppress(OSError):
+        rotate_key(layout, "owner")
+    assert read_keys(layout).check(f"Bearer {(layout.secrets / 'api_key').read_text()}", Scope.READ) == "owner"
+
+
+def test_every_change_is_followed_however_soon_it_comes(layout: Layout, caplog: pytest.LogCaptureFixture) -> None:
+    key, known = make_key(layout, "game"), KnownKeys(layout)
+    known.look()
+    before = keys_path(layout).stat()
+    drop_key(layout, "game")
+    os.utime(keys_path(layout), ns=(before.st_atime_ns, before.st_mtime_ns))
+    known.look()
+    with pytest.raises(Unauthorized):
+        known.now.check(f"Bearer {key}", Scope.DECIDE)
+    other = make_key(layout, "other")
+    known.look()
+    keys_path(layout).write_text("{")
+    known.look()
+    known.look()
+    assert known.now.check(f"Bearer {other}", Scope.DECIDE) == "other"
+    assert caplog.text.count("keys cannot be read") == 1
+
+
+def test_a_dropped_key_is_refused_while_all_else_waits(layout: Layout) -> None:
+    key, known = make_key(layout, "game"), KnownKeys(layout)
+    known.start()
+    try:
+        assert known.now.check(f"Bearer {key}", Scope.DECIDE) == "game"
+        drop_key(layout, "game")
+        wait_until(lambda: not _accepted(known, key), 10.0)
+    finally:
+        known.stop()
+
+
+def _accepted(known: KnownKeys, key: str) -> bool:
+    try:
+        return known.now.check(f"Bearer {key}", Scope.DECIDE) == "game"
+    except Unauthorized:
+        return False
