@@ -144,6 +144,7 @@ class AsyncClient:
                 if 200 <= status < 300:
                     return body
                 failed = wire.failure(request, status, body)
+                failed.retry_after = retry_after
                 if status not in wire.RETRIED:
                     raise failed
             delay = patience.delay(retry_after)

@@ -6,12 +6,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
+from math import inf
 from types import TracebackType
 from typing import Literal, TypeAlias
 
 from client.client import PART, Client
 from client.messages import Event, Outcome, Receipt, Refused
-from client.wire import RETRIED
+from client.wire import RETRIED, Patience
 from contracts.errors import InvalidInput, NotDelivered, RequestFailed
 
 Record: TypeAlias = Event | Outcome
@@ -69,6 +70,7 @@ class Buffer:
         self._accepted = self._duplicates = 0
         self._taken = self._settled = 0
         self._hurry = 0
+        self._pauses = Patience(inf)
         self._closing = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=f"buffer-{use_case}-{kind}", daemon=True)
@@ -203,8 +205,12 @@ class Buffer:
             if self._settle(batch):
                 self._settled += len(batch)
             self._changed.notify_all()
+        self._pauses = Patience(inf)
         if receipt.quarantined and self._on_refused is not None:
-            self._on_refused(receipt.quarantined)
+            try:
+                self._on_refused(receipt.quarantined)
+            except Exception:  # noqa: BLE001  why: what the caller does with them must not end the sending
+                _LOG.exception("on_refused failed; %d records of %s are in quarantine", len(receipt.quarantined), self._use_case)
         elif receipt.quarantined:
             first = receipt.quarantined[0]
             _LOG.warning("%d records went to quarantine, the first of them %s: %s", len(receipt.quarantined), first.id, first.reason)
@@ -212,11 +218,15 @@ class Buffer:
     def _failed(self, batch: list[Record], error: RequestFailed) -> None:
         with self._changed:
             self._cause = str(error)
-            # why: what may pass is tried again, once the client's own patience has run out, for as long as anyone waits for it
             if error.status == TOO_LARGE and len(batch) > 1:
                 self._at_once = len(batch) // 2
-            elif error.status and error.status not in RETRIED and self._settle(batch):
-                self._lose(batch, str(error))
+            elif error.status and error.status not in RETRIED:
+                if self._settle(batch):
+                    self._lose(batch, str(error))
+            else:
+                # why: what may pass is tried again, once the client's own patience has run out, for as long as anyone waits for it
+                pause_s = self._pauses.delay(error.retry_after)
+                self._changed.wait_for(lambda: not self._waiting, pause_s)
             self._changed.notify_all()
 
     def _settle(self, batch: list[Record]) -> bool:

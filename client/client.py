@@ -130,7 +130,7 @@ class Client:
                 if response.is_success:
                     return response.content
                 failed = wire.failure(request, response.status_code, response.content)
-                retry_after = response.headers.get(wire.RETRY_AFTER)
+                failed.retry_after = retry_after = response.headers.get(wire.RETRY_AFTER)
                 if response.status_code not in wire.RETRIED:
                     raise failed
             delay = patience.delay(retry_after)

@@ -99,7 +99,10 @@ class RequestFailed(OfferloopError):
         kind: what the problem's type ends with, such as `conflict` or `overloaded`; empty where the answer told none.
         field: the field that is to blame, where the answer names one.
         request_id: by which the service's log has it, where the answer names it.
+        retry_after: what the answer's `Retry-After` says, where it has one.
     """
+
+    retry_after: str | None = None
 
     def __init__(self, what: str, status: int, detail: str, field: str | None = None, kind: str = "", request_id: str = "") -> None:
         super().__init__(f"{what}: {f'status {status}: ' if status else ''}{detail}")

@@ -151,3 +151,26 @@ def test_what_went_to_quarantine_is_told(client: Client, server: Server, caplog:
 def test_a_batch_of_a_size_that_cannot_be_sent_is_refused(client: Client) -> None:
     with pytest.raises(InvalidInput, match="batch"):
         Buffer(client, "shop", batch=501)
+
+
+def test_what_is_told_of_refused_records_may_fail(client: Client, server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(_: object) -> None:
+        raise ValueError("not my day")
+
+    refused = {"accepted": 0, "duplicates": 0, "quarantined": [{"index": 0, "id": "e-0", "reason": "odd"}]}
+    server.then = lambda path, body: (200, refused, {}) if len(server.requests) < 2 else taken(path, body)
+    with Buffer(client, "shop", age_s=0.001, on_refused=fail) as buffer:
+        for event in events(2):
+            buffer.put(event)
+            buffer.flush(10)
+    assert buffer.accepted == 1 and "not my day" in caplog.text
+
+
+def test_a_server_that_asks_to_wait_is_left_alone(client: Client, server: Server) -> None:
+    server.then = lambda path, body: (503, {"detail": "not now"}, {"retry-after": "60"})
+    buffer = Buffer(client, "shop", age_s=0.001)
+    buffer.put(events(1)[0])
+    with pytest.raises(NotDelivered, match="not now"):
+        buffer.close(0.2)
+    assert len(server.requests) == 1
+    assert not buffer._thread.is_alive()
