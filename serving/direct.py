@@ -16,7 +16,7 @@ from serving.app import App
 from serving.problems import Answer
 
 MOST_BYTES = 16_384
-"""A longer request than this goes the usual way, as does one that does not come in one piece."""
+"""A longer body than this goes the usual way, as does a request that does not come in one piece."""
 
 _PATH = re.compile(rb"/v1/([A-Za-z0-9._-]{1,128})/decisions\Z")
 _USUAL = frozenset((b"transfer-encoding", b"expect", b"upgrade"))
@@ -78,6 +78,8 @@ class DirectProtocol(HttpToolsProtocol):
         """Part of a body, or all of it."""
         if self._direct:
             self._body += body
+            if len(self._body) > MOST_BYTES:
+                self._go_usual_way()
         elif not self._closes:
             super().on_body(body)
 
@@ -96,10 +98,13 @@ class DirectProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._direct:
             # why: the rest may come slowly, or be large; the usual way has the limits for that
-            self._direct = False
-            super().on_headers_complete()
-            if self._body:
-                super().on_body(self._body)
+            self._go_usual_way()
+
+    def _go_usual_way(self) -> None:
+        self._direct = False
+        super().on_headers_complete()
+        if self._body:
+            super().on_body(self._body)
 
     def shutdown(self) -> None:
         """Close, at once or behind the answer that is under way."""

@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 
 from serving.app import App
-from serving.direct import DirectProtocol
+from serving.direct import MOST_BYTES, DirectProtocol
 from serving.hooks import Hooks
 from serving.service import DecisionService
 
@@ -161,3 +161,10 @@ def test_a_server_that_ends_answers_what_is_under_way(service: DecisionService, 
             return statuses
 
     assert asyncio.run(run()) == {200: 8}
+
+
+def test_a_large_body_goes_the_usual_way(service: DecisionService, counts: Counts, key: str) -> None:
+    large = b'{"entity_id":"p-1"' + b" " * MOST_BYTES + b"}"
+    found = talk(service, counts, ask(key, large), ask(key), answers=2)
+    assert [status for status, _, _ in found] == [200, 200]
+    assert counts.begun == 1
