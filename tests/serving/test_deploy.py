@@ -4,7 +4,10 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
+import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -26,14 +29,33 @@ from services.ports import Addresses
 from services.processes import INSTANCE, end_all, members, start
 from services.readiness import Port
 from serving.deploy import main, wait_until_ready
-from serving.environment import short_folder
+from serving.environment import REPLICA_PORTS, short_folder
 from serving.keys import owner_key
+from storage.journal import Journal
 from storage.layout import Layout
 from use_cases.definition import load
 
 pytestmark = pytest.mark.installation
 
 USE_CASE = "game_promotion"
+UNDER_WAY = """
+import sys, time
+import ray
+
+ray.init(address="auto", namespace="serve", log_to_driver=False, logging_level="ERROR")
+names = [one["name"] for one in ray.util.list_named_actors(all_namespaces=True)]
+replicas = [ray.get_actor(name, "serve") for name in names if name.startswith("SERVE_REPLICA::offerloop#decisions")]
+assert replicas
+under_way = lambda: sum(ray.get([one.get_num_ongoing_requests.remote() for one in replicas]))
+print(under_way(), flush=True)
+for line in sys.stdin:
+    until = time.monotonic() + 3.0
+    while (count := under_way()) != int(line.split()[1]) and time.monotonic() < until:
+        time.sleep(0.02)
+    print(count, flush=True)
+"""
+"""Says how many requests are under way, by Ray's count, whenever it is to be another number, or after three seconds."""
+
 SAMPLES: dict[str, FieldValue] = {"int": 1, "str": "x", "bool": True}
 
 
@@ -63,6 +85,13 @@ class Cluster:
     def replicas(self) -> list[psutil.Process]:
         """The replicas' processes."""
         return [process for process in members(self.instance) if "".join(process.cmdline()).startswith("ray::ServeReplica:offerloop:")]
+
+    def replica_ports(self) -> list[int]:
+        """Where they listen for requests."""
+        found = [
+            one.laddr.port for replica in self.replicas() for one in replica.net_connections("tcp") if one.status == psutil.CONN_LISTEN
+        ]
+        return [port for port in found if REPLICA_PORTS[0] <= port < REPLICA_PORTS[1]]
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +149,52 @@ def test_many_at_once_are_all_answered(cluster: Cluster) -> None:
         return Counter(answer.arm for answer in (*answers, *batch))
 
     assert asyncio.run(run()).total() == 600
+
+
+def test_replicas_answer_decisions_directly(cluster: Cluster) -> None:
+    head = f"POST /v1/{USE_CASE}/decisions HTTP/1.1\r\nhost: shop\r\nauthorization: Bearer {cluster.key}\r\n"
+    both = f'{head}content-length: 20\r\n\r\n{{"entity_id":"p-10"}}'.encode() * 2
+    found = cluster.replica_ports()
+    assert len(found) >= len(cluster.replicas()) > 0
+    for port in found:
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as asking:
+            # why: Ray's way answers one after the other and keeps the connection; this answers the first and closes it
+            asking.sendall(both)
+            answered = b"".join(iter(lambda: asking.recv(65_536), b""))
+        assert answered.count(b"HTTP/1.1 200 ") == 1
+        assert b"connection: close" in answered.lower()
+
+
+def test_ray_counts_what_replicas_answer_directly(cluster: Cluster) -> None:
+    command = [sys.executable, "-c", UNDER_WAY]
+    with (
+        subprocess.Popen(command, env=cluster.variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as counting,
+        cluster.client() as client,
+    ):
+        assert counting.stdin is not None and counting.stdout is not None
+        assert counting.stdout.readline() == "0\n"
+        journal = Journal(Layout(cluster.settings.folder).journal, cluster.settings.store.map_size_bytes)
+        held, enough = threading.Event(), threading.Event()
+
+        def hold(_: object) -> None:
+            held.set()
+            enough.wait(4.0)
+
+        holding = threading.Thread(target=journal.write, args=(hold,))
+        asking = threading.Thread(target=client.decide, args=(USE_CASE, "p-11"))
+        holding.start()
+        assert held.wait(30)
+        asking.start()
+        counting.stdin.write("until 1\n")
+        counting.stdin.flush()
+        counted = counting.stdout.readline()
+        enough.set()
+        asking.join()
+        holding.join()
+        journal.close()
+        counting.stdin.write("until 0\n")
+        counting.stdin.close()
+        assert (counted, counting.stdout.readline()) == ("1\n", "0\n")
 
 
 def test_nothing_listens_but_on_loopback(cluster: Cluster) -> None:
