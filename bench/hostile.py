@@ -37,12 +37,15 @@ class Found:
     """What came of hostile requests.
 
     Attributes:
+        unframed: that are no whole HTTP, which an answer need not come to; `left` of them had none.
         silent: that had to be answered and were not.
         unclear: refused without a problem, or without the field that is to blame.
         wrong: answered with another status than they had to be.
     """
 
     asked: int = 0
+    unframed: int = 0
+    left: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
@@ -87,7 +90,12 @@ def measure(options: Sequence[str]) -> Measurement:
         Figure("findings of Schemathesis", float(sum(count for count, _ in findings)), 0.0, ""),
     )
     where = ("one process", "a whole installation")
-    notes = [f"{where[number]}: {one.asked} cases, statuses {dict(sorted(one.statuses.items()))}" for number, one in enumerate(both)]
+    notes = [
+        f"{where[number]}: {one.asked} cases, statuses {dict(sorted(one.statuses.items()))}; {one.unframed} need no answer, since they may "
+        f"be no HTTP (hostile paths, headers, framing), {one.left} of these had none (status 0)"
+        for number, one in enumerate(both)
+    ]
+    notes.append("one process is the API alone under uvicorn, where Schemathesis looks too; an installation has HAProxy and Ray before it")
     notes += [f"Schemathesis, {'without' if number else 'with'} a key: {said}" for number, (_, said) in enumerate(findings)]
     notes += [line for one in both for lines in (one.faults, one.silent, one.unclear, one.wrong) for line in lines[:SHOWN]]
     return Measurement("R10", figures, tuple(notes))
@@ -142,9 +150,11 @@ def judge(found: Found, case: Hostile, answered: bytes) -> None:
     if head.startswith(b"HTTP/1.1 100"):
         head, _, body = body.partition(b"\r\n\r\n")
     told = re.match(rb"HTTP/1\.[01] (\d{3})", head)
+    found.unframed += not case.framed
     shown = f"{case.how}: {case.raw[:300]!r} → {answered[:300]!r}"
     if told is None:
         found.statuses[0] += 1
+        found.left += not case.framed
         if case.framed:
             found.silent.append(shown)
         return

@@ -65,6 +65,7 @@ def measure(options: Sequence[str]) -> Measurement:
     notes = [
         f"the story of an installation passes {kills.points} points at {kills.places} places of the code: each place in turn",
         "a point is before, within (20 to 500 µs in) or behind a call that writes: journal, ledger, bundles, manifests, Parquet, keys",
+        "processes are killed, not the machine: the kernel keeps what they wrote, so that a sync which is missing is not found by this",
         "looked for: each acknowledged decision, event, outcome, plan, key, trigger, once and as told; bundles and tables that can be read",
         *full.notes,
         *kills.wrong[:5],

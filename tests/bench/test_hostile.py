@@ -38,6 +38,14 @@ def test_an_answer_is_judged(case: Hostile, answered: bytes, expected: tuple[int
     assert counts(case, answered) == expected
 
 
+def test_what_needs_no_answer_is_counted_and_so_is_what_had_none() -> None:
+    found = Found()
+    for answered in (b"", answer(400), b""):
+        judge(found, Hostile("a path", b"", framed=False), answered)
+    judge(found, Hostile("x", b""), answer(200))
+    assert (found.unframed, found.left, found.silent) == (3, 2, [])
+
+
 def test_the_same_seed_makes_the_same_cases_of_every_kind() -> None:
     cases = list(hostile("shop", "key", 7, 400))
     assert [case.raw for case in cases] == [case.raw for case in hostile("shop", "key", 7, 400)]
