@@ -5,6 +5,7 @@ thread that takes all work waiting and commits it as a group: one sync to disk f
 """
 
 import logging
+import os
 import queue
 import threading
 import time
@@ -34,6 +35,7 @@ _Work: TypeAlias = tuple[Callable[[Write], Any], "Future[Any]"]
 _Outcome: TypeAlias = tuple[Any, BaseException | None]
 _OUT_OF_SPACE: Final = (lmdb.MapFullError, lmdb.DiskError, lmdb.TxnFullError)
 _TABLES: Final = ("log", "ids", "heads", "tails", "meta")
+_OPEN: Final[set[tuple[int, Path]]] = set()
 _LOG = logging.getLogger(__name__)
 
 
@@ -51,17 +53,22 @@ class Journal:
         self._closed = False
         self._queueing = threading.Lock()
         self._usual = 1.0
+        self._own = (os.getpid(), path.resolve())
+        if self._own in _OPEN:
+            # why: to close any file of a journal lets go of all locks that the process has there, by which others see that it lives
+            raise StoreUnavailable(f"the journal {path}", "it is open in this process already")
         try:
             path.mkdir(parents=True, exist_ok=True)
             fill(path / "lock.mdb")
             self._environment = lmdb.open(str(path), map_size=map_size, max_dbs=len(_TABLES), max_readers=512)
         except (lmdb.Error, OSError) as error:
             raise StoreUnavailable(f"the journal {path}", str(error)) from error
+        _OPEN.add(self._own)
         try:
             self._environment.reader_check()
             self._watch = JournalWatch(path, self._environment, map_size, self._take_waiting)
         except (lmdb.Error, OSError) as error:
-            self._environment.close()
+            self._close_environment()
             raise StoreUnavailable(f"the journal {path}", str(error)) from error
         try:
             # why: it writes, and may have to wait for one who was stopped
@@ -71,7 +78,7 @@ class Journal:
                 self._watch.begins()
         except lmdb.Error as error:
             self._watch.stop()
-            self._environment.close()
+            self._close_environment()
             raise StoreUnavailable(f"the journal {path}", str(error)) from error
         self._watch.ends()
         self._watch.tables = tuple(self._tables.values())
@@ -147,7 +154,11 @@ class Journal:
             self._waiting.put(None)
         self._thread.join()
         self._watch.stop()
+        self._close_environment()
+
+    def _close_environment(self) -> None:
         self._environment.close()
+        _OPEN.discard(self._own)
 
     def _queue(self, work: Callable[[Any], Any], *, prepared: bool = False) -> "Future[Any]":
         future: Future[Any] = Future()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -119,6 +120,45 @@ def test_a_closed_journal_says_so(tmp_path: Path) -> None:
     journal.close()
     with pytest.raises(StoreUnavailable, match="closed"):
         journal.write(lambda write: None)
+
+
+def test_a_second_opening_leaves_the_locks_that_tell_others_that_this_process_lives(journal: Journal) -> None:
+    inode = f":{(journal._path / 'lock.mdb').stat().st_ino}"
+
+    def locks() -> int:
+        return sum(line.split()[5].endswith(inode) for line in Path("/proc/locks").read_text().splitlines())
+
+    journal.get_state("shop", "anna")
+    before = locks()
+    with pytest.raises(StoreUnavailable, match="open in this process"):
+        Journal(journal._path, 2**26)
+    assert locks() == before > 0
+
+
+def test_an_environment_whose_watch_cannot_begin_is_closed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("storage.journal.JournalWatch", fail)
+        with pytest.raises(StoreUnavailable, match="No space left"):
+            Journal(tmp_path / "journal", 2**24)
+    Journal(tmp_path / "journal", 2**24).close()
+
+
+def test_what_comes_while_it_is_closed_is_answered(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal", 2**24)
+    hold = threading.Event()
+    journal.submit(lambda write: hold.wait(60.0))
+    closing = threading.Thread(target=journal.close)
+    closing.start()
+    while not journal._closed:
+        time.sleep(0.001)
+    late = journal.submit(lambda write: 1)
+    hold.set()
+    closing.join()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        late.result(10.0)
 
 
 def test_another_format_is_refused(tmp_path: Path) -> None:
