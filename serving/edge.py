@@ -188,6 +188,7 @@ def front(settings: Settings) -> list[str]:
         "acl basic req.fhdr(authorization) -m beg -i basic",
         'http-request set-var(txn.sent) req.fhdr(authorization),word(2," ") if !basic',
         'http-request set-var(txn.sent) req.fhdr(authorization),word(2," "),b64dec,field(2,:) if basic',
+        "http-request set-var(txn.sent) str(unreadable) if { req.fhdr(authorization) -m found } !{ var(txn.sent) -m found }",
         "http-request track-sc0 var(txn.sent),sha2(256) table offerloop_keys if { var(txn.sent) -m found }",
         *forwarded(settings),
         f"http-request deny deny_status 429 if {{ sc0_conn_cur gt {serving.max_queued_requests} }}",

@@ -212,6 +212,15 @@ def test_a_key_may_only_have_so_many_waiting(edge: Make) -> None:
     run(work())
 
 
+def test_keys_that_cannot_be_read_count_as_one(edge: Make) -> None:
+    async def work() -> None:
+        async with edge(max_ongoing_requests=1, max_queued_requests=3, held_s=0.1) as made:
+            answers = await asyncio.gather(*(made.ask(extra=f"authorization: Basic eDpr{'=' * number}\r\n") for number in range(5, 11)))
+            assert Counter(answer[0] for answer in answers) == {200: 3, 429: 3}
+
+    run(work())
+
+
 def test_a_key_is_one_by_whatever_header_it_comes(edge: Make) -> None:
     def sent(number: int) -> str:
         password = b64encode(f"{number}:greedy".encode()).decode()

@@ -53,6 +53,15 @@ def test_anything_else_is_refused(layout: Layout, header: str | None) -> None:
         read_keys(layout).check(header, Scope.DECIDE)
 
 
+@pytest.mark.parametrize("around", ["\t", "\xa0", "\x85", "\x0b"])
+def test_a_key_is_written_in_one_way(layout: Layout, around: str) -> None:
+    key = make_key(layout, "game")
+    assert read_keys(layout).check(f"bearer  {key} ", Scope.DECIDE) == "game"
+    for sent in (f"Bearer {around}{key}", f"Bearer {key}{around}"):
+        with pytest.raises(Unauthorized):
+            read_keys(layout).check(sent, Scope.DECIDE)
+
+
 def test_a_key_may_do_only_what_it_was_made_for(layout: Layout) -> None:
     key = make_key(layout, "game", [Scope.INGEST])
     with pytest.raises(Forbidden, match="decide"):
