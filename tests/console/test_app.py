@@ -3,9 +3,10 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from serving.console.app import COOKIE
+from serving.console.app import COOKIE, _address
 from serving.console.desk import Office
 from serving.keys import Scope, drop_key
 
@@ -131,6 +132,21 @@ def test_wrong_keys_lock_nobody_out_who_comes_from_the_same_address(place: Place
     assert {send(client, "/console/sign-in", key="olk_wrong").status_code for _ in range(25)} == {401}
     for one in (client, other):
         assert send(one, "/console/sign-in", key=key).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("peer", "said", "address"),
+    [
+        ("127.0.0.1", ["10.0.0.1"], "10.0.0.1"),
+        ("127.0.0.1", ["10.6.6.6", "10.0.0.1"], "10.0.0.1"),
+        ("127.0.0.1", ["10.6.6.6, 10.0.0.1"], "10.0.0.1"),
+        ("127.0.0.1", ["ada"], "unknown"),
+        ("10.0.0.1", ["10.6.6.6"], "10.0.0.1"),
+    ],
+)
+def test_an_address_is_what_the_proxy_said_last(peer: str, said: list[str], address: str) -> None:
+    headers = [(b"x-forwarded-for", one.encode()) for one in said]
+    assert _address(Request({"type": "http", "client": (peer, 5), "headers": headers})) == address
 
 
 def test_signing_out_and_dropping_a_key_end_what_was_open(place: Place, ada: TestClient, vera: TestClient) -> None:
