@@ -31,7 +31,7 @@ def test_a_route_that_was_left_open_is_seen(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("seed", ["2"])
 def test_hostile_names_open_nothing(seed: str) -> None:
-    measured = names.measure(["--names", "80", "--seed", seed])
+    measured = names.measure(["--names", "40", "--seed", seed])
     assert measured.ok, measured.notes
 
 
@@ -41,6 +41,6 @@ def test_a_name_that_opens_a_file_outside_is_seen(monkeypatch: pytest.MonkeyPatc
             return file.read(), "text/plain"
 
     monkeypatch.setattr(names, "asset", careless)
-    measured = names.measure(["--names", "80"])
+    measured = names.measure(["--names", "20"])
     opened = {figure.what: figure.value for figure in measured.figures}["things opened outside of what good names open"]
     assert not measured.ok and opened > 0

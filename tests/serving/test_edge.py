@@ -180,7 +180,7 @@ def test_who_asks_for_little_goes_before_who_asks_for_much(edge: Make) -> None:
             asking = [
                 asyncio.create_task(made.keep_asking(key, connections, enough)) for key, connections in (("greedy", 60), ("modest", 1))
             ]
-            while len(made.behind.heads) < 500:
+            while len(made.behind.heads) < 300:
                 await asyncio.sleep(0.02)
             enough.set()
             greedy, modest = await asyncio.gather(*asking)
@@ -201,7 +201,7 @@ def test_who_has_waited_for_too_long_is_refused_without_work(edge: Make) -> None
 
 def test_a_key_may_only_have_so_many_waiting(edge: Make) -> None:
     async def work() -> None:
-        async with edge(max_ongoing_requests=1, max_queued_requests=3, held_s=0.4) as made:
+        async with edge(max_ongoing_requests=1, max_queued_requests=3, held_s=0.2) as made:
             answers = await asyncio.gather(*(made.ask("greedy") for _ in range(9)), made.ask("modest"))
             assert answers[-1][0] == 200
             refused = [answer for answer in answers if answer[0] != 200]
