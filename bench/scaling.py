@@ -86,7 +86,9 @@ def _round(running: Served, replicas: int, plan: Plan) -> _Found:
     before, before_s, began_s = psutil.cpu_times(), cpu_s(watched), time.monotonic()
     loaded = load(plan)
     passed_s = time.monotonic() - began_s
-    return _Found(replicas, loaded, _busy_s(before, psutil.cpu_times()) / passed_s, (cpu_s(watched) - before_s) / passed_s)
+    # why: until the clients have started they ask for nothing
+    asked_s = loaded.seconds + plan.warm_s
+    return _Found(replicas, loaded, _busy_s(before, psutil.cpu_times()) / passed_s, (cpu_s(watched) - before_s) / asked_s)
 
 
 def _busy_s(before: "psutil._pslinux.scputimes", after: "psutil._pslinux.scputimes") -> float:
