@@ -36,7 +36,11 @@ class EventsReport:
 
 
 class _Undone(Exception):
-    """Undoes what a rehearsal wrote."""
+    """Undoes what a rehearsal wrote, and says what it found."""
+
+    def __init__(self, conflicts: list[str]) -> None:
+        super().__init__(conflicts)
+        self.conflicts = conflicts
 
 
 def import_events(
@@ -106,18 +110,19 @@ def _check_conflicts(journal: Journal, use_case: UseCase, path: Path, chunks: It
     taken: list[str] = []
 
     def rehearse(write: Write, chunk: list[Event]) -> None:
+        conflicts = []
         for event in chunk:
             try:
                 record_event(write, use_case.name, event, apply_event, sources=use_case.outcomes.sources)
             except Conflict:
-                taken.append(event.event_id)
-        raise _Undone
+                conflicts.append(event.event_id)
+        raise _Undone(conflicts)
 
     for chunk in chunks:
         try:
             journal.write(lambda write, chunk=chunk: rehearse(write, chunk))  # type: ignore[misc]
-        except _Undone:
-            continue
+        except _Undone as undone:
+            taken += undone.conflicts
     if taken:
         said = f"{len(taken)} event_id were accepted before with other content (first: {', '.join(taken[:EXAMPLES])})"
         raise DataRefused(path.name, [said])
