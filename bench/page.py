@@ -47,7 +47,7 @@ def _table(record: Record, rows: Sequence[str]) -> str:
 
 
 def _path(kept: Kept, pictures: Sequence[str], flame: bool) -> str:
-    phases = [(name, values[0]) for name, values in kept.amounts.items()]
+    phases = sorted(((name, values[0]) for name, values in kept.amounts.items()), key=lambda phase: -phase[1])
     whole = sum(taken for _, taken in phases)
     largest = "; ".join(f"**{name}**, {taken:.0f} µs ({taken / whole:.0%})" for name, taken in phases[:3])
     lines = [
