@@ -1,8 +1,7 @@
 """A compiled scorer: a model's trees laid out for `trees.c`, over the columns of a feature set and a catalogue."""
 
 import ctypes
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from contracts.errors import InvalidInput, NotCompiled
 from decisions.kernel import Kernel
 from decisions.matrix import Floats, ModelColumns, Positions
-from decisions.trees import Missing, Split, Tree, Trees
+from decisions.trees import Missing, Tree, Trees
 
 MOST_BYTES = 2**26
 """More memory than this is not spent on what candidates' own columns keep."""
@@ -95,6 +94,14 @@ class CompiledScorer:
         given: Floats = np.frombuffer(scores)
         return given
 
+    def tree_scores(self, tree: int, matrix: Floats) -> Floats:
+        """(k,) what one tree alone adds to the scores of (k, features) rows, for a model without columns of candidates."""
+        given = np.ascontiguousarray(matrix, dtype=np.float64)
+        values: Floats = np.empty(len(given))
+        if self._kernel.tree(self._address, tree, given.ctypes.data, len(given), values.ctypes.data):
+            raise MemoryError
+        return values
+
     def _room(self, count: int) -> Any:
         if count not in self._rooms:
             self._rooms[count] = ctypes.c_double * count
@@ -143,46 +150,42 @@ class Layout:
     @classmethod
     def of(cls, trees: Trees) -> "Layout":
         """Lay trees out."""
-        first_words = np.cumsum([0, *(_words(tree) for tree in trees.trees)], dtype=np.int32)
+        first_words = np.cumsum([0, *(-(-len(tree.leaves) // 64) for tree in trees.trees)], dtype=np.int32)
         first_leaves = np.cumsum([0, *(len(tree.leaves) for tree in trees.trees)], dtype=np.int32)[:-1]
         leaves: list[float] = []
-        sets: list[frozenset[int]] = []
-        clearing: defaultdict[tuple[int, Missing], list[_Clearing]] = defaultdict(list)
-        for tree, first in zip(trees.trees, first_words.tolist(), strict=False):
-            order, below = _left_to_right(tree)
-            leaves += (tree.leaves[leaf] for leaf in order)
-            for split, (begin, end) in zip(tree.splits, below, strict=True):
-                threshold = split.threshold
-                if split.kind is Missing.CATEGORIES:
-                    threshold = float(len(sets))
-                    sets.append(split.codes)
-                clearing[split.column, split.kind].append(_Clearing(threshold, split, tuple(_keeps(first, begin, end))))
-        groups: list[list[int]] = []
-        splits: list[tuple[float, int, int]] = []
-        defaults: list[tuple[int, int]] = []
-        groups_of = [0]
-        for column in range(trees.columns):
-            for kind in Missing:
-                own = sorted(clearing.get((column, kind), ()), key=lambda each: each.threshold)
-                if not own:
-                    continue
-                begin, default_begin = len(splits), len(defaults)
-                splits += ((each.threshold, *keep) for each in own for keep in each.keeps)
-                defaults += (keep for each in own if not each.split.default_left for keep in each.keeps)
-                groups.append([kind, begin, len(splits), default_begin, len(defaults)])
-            groups_of.append(len(groups))
-        bits = [_bits(codes) for codes in sets]
+        below: list[tuple[int, int]] = []
+        for tree in trees.trees:
+            order, own = _left_to_right(tree)
+            leaves += [tree.leaves[leaf] for leaf in order]
+            below += own
+        splits = [split for tree in trees.trees for split in tree.splits]
+        columns, kinds = (np.array(values, dtype=np.int64) for values in ([s.column for s in splits], [s.kind for s in splits]))
+        thresholds = np.array([split.threshold for split in splits], dtype=np.float64)
+        by_set = kinds == Missing.CATEGORIES
+        thresholds[by_set] = np.arange(by_set.sum())
+        sets = [_bits(split.codes) for split in splits if split.kind is Missing.CATEGORIES]
+        # why: of one column and kind by ascending threshold, so that those which a value makes false are a run
+        order_of = np.lexsort((thresholds, kinds, columns))
+        first = np.repeat(first_words[:-1], [len(tree.splits) for tree in trees.trees])
+        ranges = np.array(below, dtype=np.int64).reshape(-1, 2)
+        place, words, keeps = _keeps(first[order_of], ranges[order_of])
+        split = order_of[place]
+        missing_right = ~np.array([each.default_left for each in splits], dtype=np.bool_)[split]
+        keys, begins = np.unique(len(Missing) * columns[split] + kinds[split], return_index=True)
+        bounds = np.append(begins, len(split))
+        default_bounds = np.append(0, np.cumsum(missing_right))[bounds]
+        groups = np.column_stack([keys % len(Missing), bounds[:-1], bounds[1:], default_bounds[:-1], default_bounds[1:]])
         return cls(
             {
-                "groups_of": np.array(groups_of, dtype=np.int64),
-                "groups": np.array(groups, dtype=np.int64).reshape(-1, len(_Group._fields_)),
-                "thresholds": np.array([threshold for threshold, _, _ in splits], dtype=np.float64),
-                "split_words": np.array([word for _, word, _ in splits], dtype=np.int32),
-                "split_keeps": np.array([keeps for _, _, keeps in splits], dtype=np.uint64),
-                "default_words": np.array([word for word, _ in defaults], dtype=np.int32),
-                "default_keeps": np.array([keeps for _, keeps in defaults], dtype=np.uint64),
-                "set_begins": np.cumsum([0, *map(len, bits)], dtype=np.int64),
-                "set_bits": np.array([word for words in bits for word in words], dtype=np.uint32),
+                "groups_of": np.searchsorted(keys // len(Missing), np.arange(trees.columns + 1)).astype(np.int64),
+                "groups": np.ascontiguousarray(groups, dtype=np.int64),
+                "thresholds": thresholds[split],
+                "split_words": words,
+                "split_keeps": keeps,
+                "default_words": words[missing_right],
+                "default_keeps": keeps[missing_right],
+                "set_begins": np.cumsum([0, *map(len, sets)], dtype=np.int64),
+                "set_bits": np.array([word for own in sets for word in own], dtype=np.uint32),
                 "first_words": first_words,
                 "first_leaves": first_leaves,
                 "leaves": np.array(leaves, dtype=np.float64),
@@ -192,17 +195,6 @@ class Layout:
             link=trees.link,
             scale=trees.scale,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Clearing:
-    threshold: float
-    split: Split
-    keeps: tuple[tuple[int, int], ...]
-
-
-def _words(tree: Tree) -> int:
-    return -(-len(tree.leaves) // 64)
 
 
 def _left_to_right(tree: Tree) -> tuple[Sequence[int], Sequence[tuple[int, int]]]:
@@ -224,11 +216,23 @@ def _left_to_right(tree: Tree) -> tuple[Sequence[int], Sequence[tuple[int, int]]
     return sorted(range(len(order)), key=order.__getitem__), below
 
 
-def _keeps(first: int, begin: int, end: int) -> Iterator[tuple[int, int]]:
-    """What is left of the words of a tree, the first of which is `first`, once its leaves from `begin` until `end` are cleared."""
-    for word in range(begin // 64, -(-end // 64)):
-        low, high = max(begin - 64 * word, 0), min(end - 64 * word, 64)
-        yield first + word, _EVERYTHING ^ ((1 << high) - (1 << low))
+def _keeps(first: NDArray[Any], ranges: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """What splits clear: of each word that one does, whose it is, which it is, and what is left of it.
+
+    Args:
+        first: (s,) the first word of each split's tree.
+        ranges: (s, 2) the leaves that it clears, from and until.
+    """
+    begin, end = ranges[:, 0] // 64, -(-ranges[:, 1] // 64)
+    place = np.repeat(np.arange(len(first)), end - begin)
+    word = np.arange(len(place)) - np.repeat(np.cumsum(end - begin) - end, end - begin)
+    low, high = (_ones(np.clip(ranges[place, side] - 64 * word, 0, 64)) for side in (0, 1))
+    return place, (first[place] + word).astype(np.int32), ~(low ^ high)
+
+
+def _ones(count: NDArray[Any]) -> NDArray[Any]:
+    """Words of so many low bits, of 0 to 64."""
+    return np.where(count < 64, (np.uint64(1) << np.minimum(count, 63).astype(np.uint64)) - np.uint64(1), np.uint64(_EVERYTHING))
 
 
 def _bits(codes: frozenset[int]) -> list[int]:

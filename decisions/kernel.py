@@ -30,12 +30,14 @@ class Kernel:
     Attributes:
         name: which build it is.
         own_keeps: `offerloop_own_keeps`.
+        tree: `offerloop_tree`.
         score: `offerloop_score`, which lets other threads have the interpreter.
         score_quickly: the same, which keeps it: for calls so short that getting it back would take longer.
     """
 
     name: str
     own_keeps: Callable[..., Any]
+    tree: Callable[..., int]
     score: Callable[..., int]
     score_quickly: Callable[..., int]
 
@@ -46,7 +48,7 @@ def find_compiler() -> Path | None:
     return next((Path(path).resolve() for path in found if path), None)
 
 
-def load_kernel(folder: Path, *, build: bool = True) -> Kernel:
+def load_kernel(folder: Path, *, build: bool = True, within_s: float = COMPILING_S) -> Kernel:
     """The kernel from a folder.
 
     Loading a library is executing it, so the folder and the library must be ours, and nobody else may write there.
@@ -54,6 +56,7 @@ def load_kernel(folder: Path, *, build: bool = True) -> Kernel:
     Args:
         folder: made when it is missing.
         build: whether it is built there where it is not yet.
+        within_s: for how long the compiler may take.
 
     Raises:
         NotCompiled: there is no compiler, it fails, or somebody else could have written what lies there; or it is not to be built.
@@ -67,9 +70,18 @@ def load_kernel(folder: Path, *, build: bool = True) -> Kernel:
         library = find_whole(folder, name, ".so")
         if library is None and not build:
             raise NotCompiled("the kernel is not built yet")
-        return _open(library or _build(compiler, folder, name))
+        return _open(library or _build(compiler, folder, name, within_s))
     except OSError as error:
         raise NotCompiled(f"the kernel cannot be kept or loaded in {folder} ({error})") from error
+
+
+def is_built(folder: Path) -> bool:
+    """Whether the kernel can be loaded from a folder without being built."""
+    try:
+        load_kernel(folder, build=False)
+    except NotCompiled:
+        return False
+    return True
 
 
 def _identity(compiler: Path) -> str:
@@ -79,15 +91,15 @@ def _identity(compiler: Path) -> str:
     return digest(SOURCE.read_bytes() + built_by.encode())
 
 
-def _build(compiler: Path, folder: Path, name: str) -> Path:
+def _build(compiler: Path, folder: Path, name: str, within_s: float) -> Path:
     with tempfile.TemporaryDirectory(prefix=".build-", dir=folder) as work:
         made = Path(work) / "trees.so"
         command = [str(compiler), *FLAGS, "-o", str(made), str(SOURCE), "-lm"]
         environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TMPDIR": work}
         try:
-            done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=COMPILING_S)
+            done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=within_s)
         except subprocess.TimeoutExpired as error:
-            raise NotCompiled(f"{compiler} did not end within {COMPILING_S:.0f} s") from error
+            raise NotCompiled(f"{compiler} did not end within {within_s:.0f} s") from error
         if done.returncode:
             raise NotCompiled(f"{compiler} failed: {done.stderr.strip()[-400:]}")
         return place(made, name, ".so")
@@ -103,4 +115,7 @@ def _open(library: Path) -> Kernel:
         opened.offerloop_score.restype = ctypes.c_int
     releasing.offerloop_own_keeps.argtypes = (pointer, pointer, pointer)
     releasing.offerloop_own_keeps.restype = None
-    return Kernel(library.stem, releasing.offerloop_own_keeps, releasing.offerloop_score, keeping.offerloop_score)
+    releasing.offerloop_tree.argtypes = (pointer, ctypes.c_int64, pointer, ctypes.c_int64, pointer)
+    releasing.offerloop_tree.restype = ctypes.c_int
+    own_keeps, tree = releasing.offerloop_own_keeps, releasing.offerloop_tree
+    return Kernel(library.stem, own_keeps, tree, releasing.offerloop_score, keeping.offerloop_score)

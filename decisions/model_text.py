@@ -64,6 +64,11 @@ def _check_tree(tree: dict[str, str], number: int, columns: int) -> None:
         raise ValueError(f"tree {number} splits by a set of categories that there is not")
 
 
+def leaf_count(model: bytes) -> int:
+    """How many leaves all trees of a model have, which is how large it is."""
+    return sum(int(count) for count in re.findall(rb"^num_leaves=(\d+)$", model, re.MULTILINE))
+
+
 def fields(text: bytes) -> dict[str, str]:
     """The lines `key=value` of a part of the text.
 

@@ -92,20 +92,22 @@ static double linked(const struct model *model, double sum)
     }
 }
 
+/* The value of the leaf that is left of a tree: the lowest bit of its words that both keep. */
+static inline double leaf_left(const struct model *model, int64_t tree, const uint64_t *alive, const uint64_t *keeps)
+{
+    int64_t word = model->first_words[tree], end = model->first_words[tree + 1], at = word;
+    uint64_t left = alive[at] & keeps[at];
+    while (!left && ++at < end)
+        left = alive[at] & keeps[at];
+    return model->leaves[model->first_leaves[tree] + (left ? 64 * (at - word) + __builtin_ctzll(left) : 0)];
+}
+
 /* Adds up the leaves of TOGETHER candidates. A tree has one word unless it has more than 64 leaves. */
 static void add_up(const struct model *model, const uint64_t *alive, const uint64_t *const keeps[TOGETHER], double sums[TOGETHER])
 {
-    for (int64_t tree = 0; tree < model->trees; tree++) {
-        const double *leaves = model->leaves + model->first_leaves[tree];
-        int64_t word = model->first_words[tree], end = model->first_words[tree + 1];
-        for (int each = 0; each < TOGETHER; each++) {
-            int64_t at = word;
-            uint64_t left = alive[at] & keeps[each][at];
-            while (!left && ++at < end)
-                left = alive[at] & keeps[each][at];
-            sums[each] += leaves[left ? 64 * (at - word) + __builtin_ctzll(left) : 0];
-        }
-    }
+    for (int64_t tree = 0; tree < model->trees; tree++)
+        for (int each = 0; each < TOGETHER; each++)
+            sums[each] += leaf_left(model, tree, alive, keeps[each]);
 }
 
 static void add_up_small(const struct model *model, const uint64_t *alive, const uint64_t *const keeps[TOGETHER], double sums[TOGETHER])
@@ -124,6 +126,22 @@ void offerloop_own_keeps(const struct model *model, const double *values, uint64
     for (int64_t candidate = 0; candidate < model->candidates; candidate++)
         for (int64_t column = 0; column < model->own; column++)
             clear(model, model->features + column, values[candidate * model->own + column], keeps + candidate * model->words);
+}
+
+/* What one tree alone gives each of `count` rows of a model that has columns of the entity only. 0, or 1 without memory. */
+int offerloop_tree(const struct model *model, int64_t tree, const double *rows, int64_t count, double *values)
+{
+    uint64_t *alive = malloc((size_t)model->words * sizeof *alive);
+    if (!alive)
+        return 1;
+    for (int64_t row = 0; row < count; row++) {
+        memset(alive, 0xff, (size_t)model->words * sizeof *alive);
+        for (int64_t column = 0; column < model->features; column++)
+            clear(model, column, rows[row * model->features + column], alive);
+        values[row] = 0.0 + leaf_left(model, tree, alive, alive);
+    }
+    free(alive);
+    return 0;
 }
 
 /* Scores of the candidates at `count` positions, for an entity's features. 0, 1 without memory, 2 where a position is none. */

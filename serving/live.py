@@ -286,7 +286,7 @@ class Watcher:
             raise BundleRefused(release_id, reason)
         try:
             release = self._loaded[release_id] = load_release(self._layout, use_case, release_id, self._digest(release_id))
-            self._compiling.recall(use_case.name, release_id, release.runtime.scorer)
+            self._compiling.at_once(use_case.name, release_id, release.runtime.scorer)
         except BundleRefused as error:
             self._refused[release_id] = (error.reason, time.monotonic() + RETRY_S)
             if error.reason != reason:

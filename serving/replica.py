@@ -13,6 +13,7 @@ import msgspec
 
 from contracts.settings import Settings
 from serving.app import App
+from serving.compiling import prepare
 from serving.direct import Counted, DirectProtocol
 from serving.hooks import Hooks
 from serving.metrics import Metrics, flush_every, ray_exporter
@@ -47,6 +48,7 @@ def build(settings: bytes) -> App:
     stop = threading.Event()
     metrics = Metrics(ray_exporter())
     service = DecisionService(msgspec.json.decode(settings, type=Settings), metrics=metrics)
+    prepare(service.layout.compiled)
     service.start()
     # why: the first release with a model would else wait a second or two for its library, while a plan already names it
     threading.Thread(target=import_module, args=("lightgbm",), name="warm-up", daemon=True).start()

@@ -6,7 +6,8 @@ def found(seconds: float) -> _Found:
     return _Found([1.0, 1.0, 1.0], [seconds] * 3, 0)
 
 
-def test_what_a_first_replica_scores_with_is_held_against_what_is_asked_at_once() -> None:
-    at_once, compiled, recalled, differing = _figures({"by the call": found(0.95), "compiled": found(0.1), "recalled": found(0.1)})
+def test_what_a_release_begins_to_serve_with_is_held_against_what_is_asked_at_once() -> None:
+    others = {name: found(0.1) for name in ("compiled", "recalled")}
+    at_once, compiled, recalled, differing = _figures({"at once": found(0.95), **others})
     assert round(at_once.value, 2) == 1.05 and not at_once.ok
     assert compiled.ok and recalled.ok and differing.ok

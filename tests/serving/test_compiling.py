@@ -11,9 +11,9 @@ from contracts.metrics import SCORER_COMPILED
 from decisions.kernel import find_compiler
 from decisions.matrix import ModelColumns, paired_rows
 from decisions.policies import PolicySpec
-from decisions.scorer import ConstantScorer, engine
+from decisions.scorer import ConstantScorer, LightGBMScorer, engine
 from releases.bundle import BundleParts
-from serving.compiling import Compiling
+from serving.compiling import Compiling, prepare
 from serving.live import load_release
 from serving.metrics import Metrics
 from serving.service import DecisionService
@@ -101,6 +101,33 @@ def test_nothing_starts_for_a_scorer_without_a_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(find_compiler() is None, reason="there is no C compiler here")
+def test_with_the_kernel_built_a_model_is_compiled_before_it_serves(shop: Shop, service: DecisionService, modelled: BundleParts) -> None:
+    prepare(shop.layout.compiled)
+    release_id = shop.promote(service, modelled)
+    service.look()
+
+    assert scorer_of(service) == "compiled"
+    assert service.metrics.totals(SCORER_COMPILED) == {("shop", release_id): 1.0}
+
+
+@pytest.mark.skipif(find_compiler() is None, reason="there is no C compiler here")
+def test_a_large_model_serves_before_it_is_compiled(
+    shop: Shop, service: DecisionService, modelled: BundleParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(shop.layout.compiled)
+    scorer = load_release(shop.layout, SHOP, shop.promote(service, modelled)).runtime.scorer
+    assert isinstance(scorer, LightGBMScorer)
+    compiling = Compiling(shop.layout.compiled, Metrics())
+
+    monkeypatch.setattr(serving.compiling, "MOST_LEAVES", scorer.leaves - 1)
+    compiling.at_once("shop", "r-1", scorer)
+    assert engine(scorer) == "LightGBM"
+    monkeypatch.setattr(serving.compiling, "MOST_LEAVES", scorer.leaves)
+    compiling.at_once("shop", "r-1", scorer)
+    assert engine(scorer) == "compiled"
+
+
+@pytest.mark.skipif(find_compiler() is None, reason="there is no C compiler here")
 def test_a_model_that_was_proven_here_is_compiled_when_it_begins_to_serve(
     shop: Shop, service: DecisionService, modelled: BundleParts
 ) -> None:
@@ -110,7 +137,7 @@ def test_a_model_that_was_proven_here_is_compiled_when_it_begins_to_serve(
 
     again, metrics = load_release(shop.layout, SHOP, release_id).runtime.scorer, Metrics()
     assert engine(again) == "LightGBM"
-    Compiling(shop.layout.compiled, metrics).recall("shop", release_id, again)
+    Compiling(shop.layout.compiled, metrics).at_once("shop", release_id, again)
 
     assert engine(again) == "compiled"
     assert metrics.totals(SCORER_COMPILED) == {("shop", release_id): 1.0}
