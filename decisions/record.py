@@ -5,7 +5,7 @@ An id that comes again with the same content changes nothing; with other content
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -70,8 +70,40 @@ def answered(read: Read, request: DecisionRequest) -> Decision | None:
     return found
 
 
-def record_decision(write: Write, decision: Decision, apply_event: ApplyEvent) -> Decision:
+class Foreseen(NamedTuple):
+    """What a decision will be kept as, if its entity's state is still the one `before` then.
+
+    Attributes:
+        before: the state, or None.
+        after: the state that has seen the decision.
+        kept: the decision with its `seq`, and its bytes, `content`.
+    """
+
+    before: bytes | None
+    after: bytes
+    kept: Decision
+    content: bytes
+
+
+def foresee(decision: Decision, state: bytes | None, apply_event: ApplyEvent) -> Foreseen:
+    """What is to be written for a decision, worked out before it is one's turn to write.
+
+    Raises:
+        DataRefused: the state is damaged.
+    """
+    after, seq = apply_event(state, event_of_decision(decision))
+    kept = msgspec.structs.replace(decision, seq=seq)
+    return Foreseen(state, after, kept, _ENCODER.encode(kept))
+
+
+def record_decision(write: Write, decision: Decision, apply_event: ApplyEvent, foreseen: Foreseen | None = None) -> Decision:
     """Keep a decision, and let the entity's features see it.
+
+    Args:
+        write: the transaction.
+        decision: with any `seq`.
+        apply_event: see there.
+        foreseen: of this decision, if it was worked out; it counts if the state has not changed since.
 
     Returns:
         The decision with its `seq`; or the one that was kept first under this id for the same question.
@@ -80,17 +112,20 @@ def record_decision(write: Write, decision: Decision, apply_event: ApplyEvent) -
         Conflict: the id was answered for another question.
         InvalidInput: the id is too long.
     """
-    found = stored_decision(write, decision.use_case, decision.decision_id)
+    use_case, entity_id = decision.use_case, decision.entity_id
+    found = stored_decision(write, use_case, decision.decision_id)
     if found is not None:
         if found.request_digest != decision.request_digest:
             raise Conflict(DECISION, decision.decision_id)
         return found
-    seq = _apply(write, decision.use_case, event_of_decision(decision), apply_event)
-    kept = msgspec.structs.replace(decision, seq=seq)
-    content = _ENCODER.encode(kept)
-    write.put_id(DECISION, kept.use_case, kept.decision_id, content, _forgotten_by(kept))
-    write.append(DECISIONS, content)
-    return kept
+    # why: this raises, if at all, before anything is written, so that a caller may go on with other records in the same transaction
+    state = write.get_state(use_case, entity_id)
+    if foreseen is None or foreseen.before != state:
+        foreseen = foresee(decision, state, apply_event)
+    write.put_state(use_case, entity_id, foreseen.after)
+    write.put_id(DECISION, use_case, decision.decision_id, foreseen.content, _forgotten_by(decision))
+    write.append(DECISIONS, foreseen.content)
+    return foreseen.kept
 
 
 def make_event(

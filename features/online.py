@@ -55,6 +55,7 @@ class OnlineFeatures:
         self._grace_us = grace_us
         self._plans: dict[str, Plan] = {}
         self._ready = {plan.key: plan for plan in map(self._plan, ready)}
+        self._opened: tuple[bytes | None, states.EntityState] = (None, states.EMPTY)
 
     def apply(self, state: bytes | None, event: Event, *, in_bulk: bool = False) -> tuple[bytes, int]:
         """The state after an event, and the `seq` the event was given. Whether it came before is for the caller to know.
@@ -71,7 +72,7 @@ class OnlineFeatures:
         fields = self._fields.get(event.type)
         if fields is None:
             raise NotFound("event type", event.type, tuple(self._fields))
-        after = states.insert(states.decode(state), event, fields, self._retention[event.type], self._grace_us)
+        after = states.insert(self._open(state), event, fields, self._retention[event.type], self._grace_us)
         at_us = max(after.ingested_us, event.event_time) + 1
         before = ready.split(state) if state is not None and self._ready else {}
         if in_bulk:
@@ -156,7 +157,7 @@ class OnlineFeatures:
 
         Only kept events count, so the type's retention must be as long as the longest limit's window; see `retention`.
         """
-        rows = states.decode(state).types.get(type_name)
+        rows = self._open(state).types.get(type_name)
         return {} if rows is None else states.times_of(rows, field, at_us)
 
     def build(self, events: Iterable[Event]) -> bytes | None:
@@ -188,6 +189,14 @@ class OnlineFeatures:
         whole = states.decode(state)
         kept = states.prune(whole, self._retention, whole.ingested_us - self._grace_us)
         return blake2b(_encode((whole.seq, whole.ingested_us, states.content(kept))), digest_size=16).hexdigest()
+
+    def _open(self, state: bytes | None) -> states.EntityState:
+        """As `states.decode`; who decides looks at a state's events and then lets it see one more, so the last one is kept open."""
+        last, opened = self._opened
+        if last is not state:
+            opened = states.decode(state)
+            self._opened = (state, opened)
+        return opened
 
     def _encoded(self, state: states.EntityState, at_us: int) -> bytes:
         rows = tuple([ready.make(plan, state, at_us) for plan in self._ready.values()])

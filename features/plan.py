@@ -112,7 +112,7 @@ class Plan:
     Attributes:
         key: eight bytes of the set's digest.
         names, defaults: in the set's order.
-        parts: how many windows and attribute rows `sources` have in all.
+        parts: how many windows and attribute rows `sources` have in all; `by_type` are the same sources by the type of their events.
         recencies: places of `seconds_since_last`, which change with the moment alone.
         settled: derived features that follow from stored values; `live` ones follow from a request or a recency, too.
         patterns: what flags of a row mean, as they were seen; see `features.ready`.
@@ -123,6 +123,7 @@ class Plan:
     defaults: Sequence[float]
     parts: int
     sources: Sequence[SourcePlan]
+    by_type: Mapping[str, Sequence[SourcePlan]]
     recencies: Sequence[int]
     requests: Sequence[tuple[int, Request]]
     settled: Sequence[DerivedPlan]
@@ -161,6 +162,7 @@ def prepare(feature_set: FeatureSet) -> Plan:
         defaults=[float(feature.default) + 0.0 for feature in feature_set.features],
         parts=len(parts),
         sources=sources,
+        by_type={source.type: [other for other in sources if other.type == source.type] for source in sources},
         recencies=recencies,
         requests=requests,
         settled=settled,

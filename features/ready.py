@@ -87,17 +87,23 @@ def make(plan: Plan, state: EntityState, at_us: int, before: Bytes | None = None
     """
     count, parts = len(plan.names), plan.parts
     layout = _layout(count, parts)
+    sources = plan.sources
     if before is None:
         draft = _Draft(at_us, list(plan.defaults), [0] * count, bytearray((_NOTHING,)) * count)
         untils = [INT64_MAX] * parts
     else:
+        if event is not None and _LONG.unpack_from(before, _UNTIL)[0] > at_us:
+            # why: no window has moved, and most events touch few features
+            sources = [source for source in plan.by_type.get(event.type, ()) if source.passes(event)]
+            if not sources:
+                return bytes(before)
         found = layout.unpack(before)
         values = 6 + parts
         untils = list(found[6:values])
         draft = _Draft(at_us, list(found[values : values + count]), list(found[values + count : values + 2 * count]), bytearray(found[-1]))
     touched: set[int] = set()
     columns: dict[str, _Columns] = {}
-    for source in plan.sources:
+    for source in sources:
         windows, latest = source.windows, source.latest
         if before is not None:
             if event is None or not source.passes(event):

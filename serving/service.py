@@ -14,7 +14,7 @@ from contracts.records import Decision, FieldValue
 from contracts.settings import Settings
 from decisions.assignment import assign
 from decisions.decide import MODEL_FAILED, DecisionRequest
-from decisions.record import ApplyEvent, answered, record_decision, stored_decision
+from decisions.record import ApplyEvent, answered, foresee, record_decision, stored_decision
 from decisions.scorer import engine
 from features.compaction import CompactionReport, compact
 from features.coverage import cover
@@ -151,10 +151,11 @@ class DecisionService:
                 if decision_id is not None and (found := answered(read, request)) is not None:
                     return lambda write: found
                 state = read.get_state(use_case, entity_id)
-            # why: who writes it looks at the id once more, and at the state as it is then
             decision = self._deciding.made(request, state, live, release, assignment, () if read is not None else (UNREADABLE,))
             made.append((decision, state))
-            return lambda write: record_decision(write, decision, self._applying(use_case, write))
+            # why: processes write in turn, so as little as can be is left for then; the id and the state are looked at once more
+            foreseen = None if decision.degraded else foresee(decision, state, self._watcher.online(use_case).apply)
+            return lambda write: record_decision(write, decision, self._applying(use_case, write), foreseen)
 
         future = self.journal.submit_prepared(prepare)
         future.add_done_callback(partial(self._after, made, live, asked_s))
