@@ -1,4 +1,7 @@
-"""R5: MLflow, Prefect, the attributes' PostgreSQL and the ledger down in turn: decisions go on, and what waited is worked off."""
+"""R5: MLflow, Prefect, the flows' worker, the metrics, the attributes' PostgreSQL and the ledger down in turn: decisions go on.
+
+What waited meanwhile is worked off. A neighbour is down to the end of its time, also where supervision starts it anew.
+"""
 
 import argparse
 import signal
@@ -6,9 +9,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -32,6 +36,9 @@ USE_CASE = "email_promotion"
 """The one that reads attributes from a table."""
 
 PATIENCE_S = 150.0
+SURELY = 0.95
+"""Of its time, what each must have been down at least: supervision may start it anew a moment before the end."""
+
 _HOLD = """
 import fcntl, sys
 with open(sys.argv[1], "r+b") as file:
@@ -43,19 +50,42 @@ CUSTOMERS = "recency_months int, history_cents int, bought_mens bool, bought_wom
 COLUMNS = f"entity_id text, valid_from bigint, recorded_at bigint, {CUSTOMERS}"
 
 
+NEIGHBOURS: Mapping[str, Sequence[str]] = {
+    "mlflow": ("mlflow",),
+    "prefect": ("prefect",),
+    "flows": ("worker", "dispatcher"),
+    "metrics": ("exporter",),
+    "postgresql": (),
+    "ledger": (),
+}
+"""What is down in turn, and the services that it consists of, where they are the installation's own."""
+
 IsDown: TypeAlias = Callable[[], bool]
 """Says whether what a fault was done to is down now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Down:
-    """What came of one of them being down; whether it really was, when a replica had to start without it."""
+    """What came of one of them being down: between which moments, and for how many seconds it really was.
+
+    Attributes:
+        killed_s: when a replica was killed, which had to start without it; it was gone at `gone_s`, and as many answered again
+            `replica_back_s` later. `worked_off_s`: how long what waited took, once it was up again.
+    """
 
     name: str
-    was_down: bool
-    failed: Sequence[Try]
+    since_s: float
+    until_s: float
+    down_s: float
+    killed_s: float
+    gone_s: float
     replica_back_s: float
     worked_off_s: float
+
+    def failed(self, tries: Sequence[Try]) -> list[Try]:
+        """Of what was asked until all was worked off, what failed and was not in flight when the replica died."""
+        asked = [one for one in tries if self.since_s <= one.asked_s < self.until_s and one.status != 200]
+        return [one for one in asked if one.asked_s > self.gone_s or one.ended_s < self.killed_s]
 
 
 def measure(options: Sequence[str]) -> Measurement:
@@ -64,7 +94,7 @@ def measure(options: Sequence[str]) -> Measurement:
     parser.add_argument("--replicas", type=int, default=2)
     parser.add_argument("--down", type=float, default=60.0, help="seconds")
     parser.add_argument("--rate", type=float, default=60.0, help="requests a second")
-    parser.add_argument("--only", default="", help="names, with commas between: mlflow, prefect, postgresql, ledger")
+    parser.add_argument("--only", default="", help=f"names, with commas between: {', '.join(NEIGHBOURS)}")
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args(options)
     try:
@@ -80,8 +110,7 @@ def _measure(chosen: argparse.Namespace, database: postgresql.Server | None, *sa
     downs: list[Down] = []
     with served(USE_CASE, chosen.replicas, more) as running:
         faults: dict[str, Callable[[], AbstractContextManager[IsDown]]] = {
-            "mlflow": lambda: _stopped(service_of(running, "mlflow")),
-            "prefect": lambda: _stopped(service_of(running, "prefect")),
+            **{name: partial(_services_stopped, running, names) for name, names in NEIGHBOURS.items() if names},
             **({} if database is None else {"postgresql": lambda: _stopped(_with_children(database.pid))}),
             "ledger": lambda: _locked(running.desk.layout.ledger),
         }
@@ -90,9 +119,11 @@ def _measure(chosen: argparse.Namespace, database: postgresql.Server | None, *sa
             for number, name in enumerate(wanted):
                 downs.append(_down(running, traffic, name, faults[name], chosen, database, number))
         findings = check(running.desk.layout, running.desk.use_cases[USE_CASE].schema, traffic.history)
+    failed = {down.name: down.failed(traffic.tries) for down in downs}
     figures = (
-        Figure("neighbours that were not down", float(sum(not down.was_down for down in downs)), 0.0, ""),
-        *(Figure(f"raw requests that failed while {down.name} was down", float(len(down.failed)), 0.0, "") for down in downs),
+        Figure("neighbours that were down", float(len(downs)), float(len(wanted)), "", at_most=False),
+        Figure("the shortest that one of them was down", min(down.down_s for down in downs), SURELY * chosen.down, "s", at_most=False),
+        *(Figure(f"raw requests that failed while {name} was down", float(len(tries)), 0.0, "") for name, tries in failed.items()),
         Figure("requests that failed through the client", float(len(traffic.failed)), 0.0, ""),
         Figure("slowest start of a replica without one of them", max(down.replica_back_s for down in downs), 60.0, "s"),
         *(Figure(f"what waited for {down.name} worked off", down.worked_off_s, 60.0, "s") for down in downs),
@@ -101,13 +132,13 @@ def _measure(chosen: argparse.Namespace, database: postgresql.Server | None, *sa
     )
     notes = [
         *said,
-        f"each down for {chosen.down:.0f} s: stopped with SIGSTOP, so that who asks it waits, until supervision starts anew what does not "
-        "answer; the ledger locked for readers too",
+        f"each down for {chosen.down:.0f} s: stopped with SIGSTOP, so that who asks it waits (supervision starts anew what has "
+        "not answered for a minute); the ledger locked for readers too",
+        f"seconds: {', '.join(f'{down.name} {down.down_s:.0f}' for down in downs)}; a replica was killed a quarter in",
         f"{traffic.asked} requests through the typed client, {len(traffic.tries)} that ask once; those in flight at the kill are left out",
         "what waited: a run of the flow `features`, asked for while it was down (of the ledger: when it was back), and the journal",
         "there is no decision log and no ledger in PostgreSQL here: the log is LMDB, the ledger SQLite; Grafana is never asked anything",
-        *(f"{down.name} WAS NOT DOWN when a replica was killed" for down in downs if not down.was_down),
-        *(f"failed: {one.status} {one.said}" for down in downs for one in down.failed[:2]),
+        *(f"failed beside {name}: {one.status} {one.said}" for name, tries in failed.items() for one in tries[:2]),
         *traffic.failed[:3],
         *([str(findings)] if str(findings) else []),
     ]
@@ -131,23 +162,20 @@ def _down(
     with fault() as is_down:
         inbox_id = _ask_for_features(running, f"{name}-{chosen.seed}") if name != "ledger" else 0
         time.sleep(chosen.down / 4)
-        was_down = is_down()
         victim = processes(running, REPLICA)[0]
         killed_s = time.monotonic()
+        was_down = is_down()
         hit([victim])
         seconds_until(lambda: ended(victim), PATIENCE_S, 0.001)
         gone_s = time.monotonic()
         back_s = seconds_until(lambda: len(running.replicas()) == chosen.replicas, PATIENCE_S)
-        time.sleep(max(0.0, since_s + chosen.down - time.monotonic()))
-        failed = [
-            one
-            for one in list(traffic.tries)
-            if one.asked_s >= since_s and one.status != 200 and not (one.asked_s <= gone_s and one.ended_s >= killed_s)
-        ]
+        # why: who is started anew by supervision is not down any more
+        seconds_until(lambda: not is_down(), since_s + chosen.down - time.monotonic())
+        down_s = time.monotonic() - since_s if was_down else 0.0
     inbox_id = inbox_id or _ask_for_features(running, f"{name}-{chosen.seed}")
     until = _newest(running)
     worked_off_s = seconds_until(lambda: _worked_off(running, inbox_id, until, f"new-{number}" if database else ""), PATIENCE_S)
-    return Down(name, was_down, failed, back_s, worked_off_s)
+    return Down(name, since_s, time.monotonic(), down_s, killed_s, gone_s, back_s, worked_off_s)
 
 
 def _ask_for_features(running: Served, hook_id: str) -> int:
@@ -180,6 +208,10 @@ def _worked_off(running: Served, inbox_id: int, position: int, entity_id: str) -
     if not entity_id:
         return True
     return latest.exists() and entity_id in pl.read_parquet(latest)["row_id"].to_list()
+
+
+def _services_stopped(running: Served, names: Sequence[str]) -> AbstractContextManager[IsDown]:
+    return _stopped([process for name in names for process in service_of(running, name)])
 
 
 @contextmanager
