@@ -246,6 +246,7 @@ class App:
         return Answer(200, _ENCODER.encode(Health("alive")))
 
     async def _ready(self, values: Mapping[str, str], headers: Headers, body: bytes) -> Answer:
+        self.check_health()
         if not self._service.ready():
             raise NotReady("the service", "a use case has no release that can serve yet")
         return Answer(200, _ENCODER.encode(Health("ready")))
@@ -267,6 +268,15 @@ class App:
         if self._arrivals is None or self._arrivals.loop is not loop:
             self._arrivals = Arrivals(loop)
         return self._arrivals
+
+    def check_health(self) -> None:
+        """Raise what another process must take this one's place for.
+
+        Raises:
+            NotReady: that there is something.
+        """
+        if lost := self._service.lost():
+            raise NotReady("this replica", f"another will take its place, since {lost}")
 
     def headers(self, answer: Answer) -> list[tuple[bytes, bytes]]:
         """The headers of an answer, but for the request's id."""

@@ -121,9 +121,20 @@ class Replica:
     def __init__(self, settings: bytes) -> None:
         self._settings = settings
         self._busyness = Busyness()
+        self._app: App | None = None
 
     def __serve_build_asgi_app__(self) -> App:
-        return build(self._settings)
+        self._app = build(self._settings)
+        return self._app
+
+    async def check_health(self) -> None:
+        """Say whether this process may go on: Ray asks every few seconds, and puts another in its place where this raises.
+
+        Raises:
+            NotReady: it will not log again. A log that takes nothing in for all processes is no reason: another would not fare better.
+        """
+        if self._app is not None:
+            self._app.check_health()
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """How busy this replica is: Ray asks every second, where replicas are scaled."""

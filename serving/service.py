@@ -270,6 +270,10 @@ class DecisionService:
         """Whether every use case serves a release."""
         return all(self._watcher.live(name) is not None for name in self.use_cases)
 
+    def lost(self) -> str | None:
+        """Why another process must take this one's place; None while it need not, as where the log refuses for all."""
+        return self.journal.lost()
+
     def status(self) -> Status:
         """What serves now."""
         return Status(

@@ -119,6 +119,10 @@ class Journal:
         """Why nothing is taken in; None while all is well. As it was seen last, a quarter of a second ago at most, or as it is `now`."""
         return self._watch.look() if now else self._watch.refusal
 
+    def lost(self) -> str | None:
+        """Why this process will not write again until it is started anew; None while it may. Refusing for want of room is not meant."""
+        return self._watch.lost()
+
     def read(self) -> Read:
         """A snapshot to read from, as of now, for a `with` block."""
         try:

@@ -33,6 +33,9 @@ UNSYNCED_S = 10.0
 MOST_STOPPED_S = 8.0
 """For how long others wait for a process that was stopped while it wrote; then it is killed."""
 
+LOST_S = 30.0
+"""A group whose preparing takes this long will not come to an end: nothing but a new process writes again."""
+
 LOOK_S = 0.25
 
 ENDED = "its writer has ended"
@@ -146,6 +149,14 @@ class JournalWatch:
                 self._end_stopped_writer()
         fail(self._waiting(), StoreUnavailable("the journal", reason))
         return reason
+
+    def lost(self) -> str | None:
+        """Why this process will not write again, whatever comes; None while it may. What holds up other processes as well is not meant."""
+        if self.writer is not None and not self.writer.is_alive():
+            return ENDED
+        with self._lock:
+            hung_s = time.monotonic() - self._since_s if self._group and self._preparing else 0.0
+        return f"what it writes has been prepared for {hung_s:.0f} s" if hung_s > LOST_S else None
 
     def _end_stopped_writer(self) -> None:
         noted = self._note[: _NOTE.size]

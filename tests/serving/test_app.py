@@ -7,6 +7,7 @@ import httpx
 import msgspec
 import pytest
 
+from contracts.errors import NotReady
 from contracts.metrics import REQUEST_SECONDS, REQUESTS
 from contracts.records import Decision
 from serving.admission import Admission
@@ -127,6 +128,17 @@ def test_a_key_without_the_scope_is_forbidden(http: Http, shop: Shop, service: D
 def test_health_needs_no_key(http: Http, path: str) -> None:
     assert run(http().get(path)).status_code == 200
     assert run(http().head(path)).status_code == 200
+
+
+def test_who_has_lost_its_writer_is_not_ready_and_is_to_be_replaced(app: App, http: Http, service: DecisionService) -> None:
+    app.check_health()
+    service.journal._waiting.put(None)
+    service.journal._thread.join()
+    with pytest.raises(NotReady, match="its writer has ended"):
+        app.check_health()
+    answer = run(http().get("/readyz"))
+    assert problem(answer).type.endswith("not-ready")
+    assert answer.headers["retry-after"] == "1"
 
 
 def test_pages_load_nothing_from_elsewhere(client: httpx.AsyncClient) -> None:

@@ -206,8 +206,10 @@ def test_a_release_of_an_earlier_catalogue_that_lives_on_has_no_content(service:
     assert service.answer(msgspec.structs.replace(decision, action="of another time")).content == {}
 
 
-def test_http_says_when_to_ask_again(service: DecisionService, key: str, http: Callable[..., httpx.AsyncClient]) -> None:
-    async def ask() -> tuple[list[httpx.Response], httpx.Response]:
+def test_http_says_when_to_ask_again_and_every_replica_stays_in_its_place(
+    service: DecisionService, key: str, http: Callable[..., httpx.AsyncClient]
+) -> None:
+    async def ask() -> tuple[list[httpx.Response], httpx.Response, httpx.Response]:
         sent = {"events": [_purchase()]}
         async with http(authorization=f"Bearer {key}") as client:
             with refusing(service):
@@ -215,9 +217,11 @@ def test_http_says_when_to_ask_again(service: DecisionService, key: str, http: C
                     await client.post("/v1/shop/decisions", json={"entity_id": "p-1"}),
                     await client.post("/v1/shop/events", json=sent),
                 ]
-            return refused, await client.post("/v1/shop/events", json=sent)
+                ready = await client.get("/readyz")
+            return refused, ready, await client.post("/v1/shop/events", json=sent)
 
-    refused, taken = asyncio.run(ask())
+    refused, ready, taken = asyncio.run(ask())
+    assert ready.status_code == 200
     assert [(answer.status_code, answer.headers["retry-after"]) for answer in refused] == [(503, "1")] * 2
     assert taken.json()["accepted"] == 1
 

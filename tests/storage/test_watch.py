@@ -86,12 +86,14 @@ def append(journal: Journal, content: bytes = b"x") -> Callable[[], int]:
 
 
 def test_who_waits_for_a_stopped_writer_is_refused_and_the_stopped_one_is_killed(
-    journal: Journal, stopped: subprocess.Popen[bytes]
+    journal: Journal, stopped: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(StoreUnavailable, match="waited for more than"):
         append(journal)()
     with pytest.raises(StoreUnavailable):
         append(journal)()
+    monkeypatch.setattr(watch, "LOST_S", 0.0)
+    assert journal.lost() is None
     assert stopped.wait(60.0) == -signal.SIGKILL
     wait_until(lambda: journal.refusal() is None, 60.0)
     append(journal, b"afterwards")()
@@ -183,9 +185,13 @@ def test_what_hangs_while_it_is_prepared_is_given_up_and_not_written(journal: Jo
     try:
         with pytest.raises(StoreUnavailable, match="waited for more than"):
             journal.submit_prepared(prepare).result(30.0)
+        assert journal.lost() is None
+        monkeypatch.setattr(watch, "LOST_S", 0.2)
+        wait_until(lambda: journal.lost() is not None, 60.0)
     finally:
         hold.set()
     append_when_it_may(journal)
+    assert journal.lost() is None
     with journal.read() as read:
         assert [record for _, _, record in read.records()] == [b"x"]
 
@@ -221,6 +227,7 @@ def test_a_journal_whose_writer_has_ended_says_so(journal: Journal) -> None:
     wait_until(lambda: journal.refusal() is not None, 60.0)
     with pytest.raises(StoreUnavailable, match="its writer has ended"):
         append(journal)()
+    assert journal.lost() == "its writer has ended"
 
 
 def test_who_takes_what_waits_waits_for_nobody(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
