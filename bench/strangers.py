@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import base64
+import logging
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -46,6 +47,8 @@ def measure(options: Sequence[str]) -> Measurement:
     parser.add_argument("--use-case", default="game_promotion")
     parser.add_argument("--in-process", action="store_true", help="only the routes, without a whole installation")
     chosen = parser.parse_args(options)
+    # why: the console logs each of the many sign-ins that fail here, as it should, and without a handler Python prints them
+    logging.getLogger("serving.console").addHandler(logging.NullHandler())
     asked, wrong = asyncio.run(routes(chosen.use_case))
     figures = [Figure("answers of routes to strangers", float(len(wrong)), 0.0, "")]
     notes = [f"{asked} requests to {len(ROUTES)} routes of the API and {len(PAGES) + len(ACTS)} pages and forms of the console", *wrong[:5]]
