@@ -36,6 +36,7 @@ USE_CASE = "email_promotion"
 """The one that reads attributes from a table."""
 
 PATIENCE_S = 150.0
+SETTLE_S = 0.5
 SURELY = 0.95
 """Of its time, what each must have been down at least: supervision may start it anew a moment before the end."""
 
@@ -111,7 +112,7 @@ def _measure(chosen: argparse.Namespace, database: postgresql.Server | None, *sa
     with served(USE_CASE, chosen.replicas, more) as running:
         faults: dict[str, Callable[[], AbstractContextManager[IsDown]]] = {
             **{name: partial(_services_stopped, running, names) for name, names in NEIGHBOURS.items() if names},
-            **({} if database is None else {"postgresql": lambda: _stopped(_with_children(database.pid))}),
+            **({} if database is None else {"postgresql": lambda: _server_stopped(database.pid)}),
             "ledger": lambda: _locked(running.desk.layout.ledger),
         }
         wanted = chosen.only.split(",") if chosen.only else list(faults)
@@ -136,7 +137,9 @@ def _measure(chosen: argparse.Namespace, database: postgresql.Server | None, *sa
         "not answered for a minute); the ledger locked for readers too",
         f"seconds: {', '.join(f'{down.name} {down.down_s:.0f}' for down in downs)}; a replica was killed a quarter in",
         f"{traffic.asked} requests through the typed client, {len(traffic.tries)} that ask once; those in flight at the kill are left out",
-        "what waited: a run of the flow `features`, asked for while it was down (of the ledger: when it was back), and the journal",
+        "what waited: runs of the flow `features`, asked for when it went down (but of the ledger) and when it was back, what these have "
+        "to move from the journal into tables, and attributes that came meanwhile",
+        f"seconds until a killed replica was back: {', '.join(f'{down.name} {down.replica_back_s:.0f}' for down in downs)}",
         "there is no decision log and no ledger in PostgreSQL here: the log is LMDB, the ledger SQLite; Grafana is never asked anything",
         *(f"failed beside {name}: {one.status} {one.said}" for name, tries in failed.items() for one in tries[:2]),
         *traffic.failed[:3],
@@ -160,7 +163,7 @@ def _down(
         database.do(f"INSERT INTO customers VALUES {row}")
     since_s = time.monotonic()
     with fault() as is_down:
-        inbox_id = _ask_for_features(running, f"{name}-{chosen.seed}") if name != "ledger" else 0
+        asked_for = [_ask_for_features(running, f"{name}-{chosen.seed}")] if name != "ledger" else []
         time.sleep(chosen.down / 4)
         victim = processes(running, REPLICA)[0]
         killed_s = time.monotonic()
@@ -172,9 +175,10 @@ def _down(
         # why: who is started anew by supervision is not down any more
         seconds_until(lambda: not is_down(), since_s + chosen.down - time.monotonic())
         down_s = time.monotonic() - since_s if was_down else 0.0
-    inbox_id = inbox_id or _ask_for_features(running, f"{name}-{chosen.seed}")
+    # why: where the run that was asked for did not have to wait, it has left what came behind it
+    asked_for = [*asked_for, _ask_for_features(running, f"{name}-{chosen.seed}-after")]
     until = _newest(running)
-    worked_off_s = seconds_until(lambda: _worked_off(running, inbox_id, until, f"new-{number}" if database else ""), PATIENCE_S)
+    worked_off_s = seconds_until(lambda: _worked_off(running, asked_for, until, f"new-{number}" if database else ""), PATIENCE_S)
     return Down(name, since_s, time.monotonic(), down_s, killed_s, gone_s, back_s, worked_off_s)
 
 
@@ -197,9 +201,9 @@ def _newest(running: Served) -> int:
         journal.close()
 
 
-def _worked_off(running: Served, inbox_id: int, position: int, entity_id: str) -> bool:
+def _worked_off(running: Served, asked_for: Sequence[int], position: int, entity_id: str) -> bool:
     with closing(Inbox(running.desk.layout.ledger)) as inbox:
-        if inbox.row(inbox_id).status != "run":
+        if any(inbox.row(number).status != "run" for number in asked_for):
             return False
     tables = Tables(running.desk.layout.tables)
     if tables.manifest().position < position:
@@ -223,6 +227,16 @@ def _stopped(found: Sequence[psutil.Process]) -> Iterator[IsDown]:
         hit(found, signal.SIGCONT)
 
 
+@contextmanager
+def _server_stopped(pid: int) -> Iterator[IsDown]:
+    """PostgreSQL, whose first process begins all others: stopped first, it begins none, and who ends then is left behind as a zombie."""
+    first = psutil.Process(pid)
+    with _stopped([first]):
+        time.sleep(SETTLE_S)
+        with _stopped([first, *(one for one in first.children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE)]) as is_down:
+            yield is_down
+
+
 def _is_stopped(process: psutil.Process) -> bool:
     try:
         return bool(process.status() == psutil.STATUS_STOPPED)
@@ -244,11 +258,6 @@ def _locked(ledger: Path) -> Iterator[IsDown]:
             yield lambda: held and holder.poll() is None
         finally:
             holder.stdin.close()
-
-
-def _with_children(pid: int) -> list[psutil.Process]:
-    process = psutil.Process(pid)
-    return [process, *process.children(recursive=True)]
 
 
 def _free_port() -> int:
