@@ -58,6 +58,7 @@ def measure(options: Sequence[str]) -> Measurement:
     figures = (
         *(Figure(f"decisions steady again after {name}", max(took), 60.0, "s") for name, took in gone.items()),
         Figure("requests that failed through a client of two minutes' patience", float(len(traffic.failed)), 0.0, ""),
+        Figure("refused without Retry-After", float(len(traffic.silent)), 0.0, ""),
         Figure("other releases than before", float(len(other)), 0.0, ""),
         Figure("acknowledged and lost", float(len(findings.lost)), 0.0, ""),
         Figure("kept twice, or answered in two ways", float(len(findings.doubled) + len(findings.differing)), 0.0, ""),
@@ -69,6 +70,7 @@ def measure(options: Sequence[str]) -> Measurement:
         f"{traffic.asked} requests through the typed client, {len(traffic.tries)} that ask once; of those {len(broken)} failed: {statuses}",
         f"{traffic.history.acknowledged} acknowledged writes looked for in the log; steady: from the last failure on",
         *traffic.failed[:3],
+        *traffic.silent[:3],
         *other[:3],
         *([str(findings)] if str(findings) else []),
     ]

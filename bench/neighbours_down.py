@@ -126,6 +126,7 @@ def _measure(chosen: argparse.Namespace, database: postgresql.Server | None, *sa
         Figure("the shortest that one of them was down", min(down.down_s for down in downs), SURELY * chosen.down, "s", at_most=False),
         *(Figure(f"raw requests that failed while {name} was down", float(len(tries)), 0.0, "") for name, tries in failed.items()),
         Figure("requests that failed through the client", float(len(traffic.failed)), 0.0, ""),
+        Figure("refused without Retry-After", float(len(traffic.silent)), 0.0, ""),
         Figure("slowest start of a replica without one of them", max(down.replica_back_s for down in downs), 60.0, "s"),
         *(Figure(f"what waited for {down.name} worked off", down.worked_off_s, 60.0, "s") for down in downs),
         Figure("acknowledged and lost", float(len(findings.lost)), 0.0, ""),
@@ -143,6 +144,7 @@ def _measure(chosen: argparse.Namespace, database: postgresql.Server | None, *sa
         "there is no decision log and no ledger in PostgreSQL here: the log is LMDB, the ledger SQLite; Grafana is never asked anything",
         *(f"failed beside {name}: {one.status} {one.said}" for name, tries in failed.items() for one in tries[:2]),
         *traffic.failed[:3],
+        *traffic.silent[:3],
         *([str(findings)] if str(findings) else []),
     ]
     return Measurement("R5", figures, tuple(notes))

@@ -73,6 +73,8 @@ class Traffic:
         self.history = History()
         self.failed: list[str] = []
         self.tries: list[Try] = []
+        self.silent: list[str] = []
+        """What was refused to raw clients without saying when to come again."""
         self._under_way: dict[int, float] = {}
         self.asked = self.left = 0
         self._served = served
@@ -185,11 +187,17 @@ class Traffic:
             try:
                 answer = await client.post(url, json={"entity_id": f"e{chance.randrange(self._entities)}"})
                 status, said = answer.status_code, "" if answer.status_code == 200 else answer.text[:200]
+                self.silent += [f"{status} without Retry-After: {said}"] if is_silent(answer) else []
             except httpx.HTTPError as error:
                 said = repr(error)
             del self._under_way[number]
             self.tries.append(Try(asked_s, time.monotonic(), status, said))
             await asyncio.sleep(max(0.0, chance.uniform(0.5, 1.5) * pause_s - (time.monotonic() - asked_s)))
+
+
+def is_silent(answer: httpx.Response) -> bool:
+    """Whether an answer refuses for now, and does not say when to come again."""
+    return answer.status_code in (429, 503) and not answer.headers.get("retry-after", "").isdigit()
 
 
 def made_event(schema: EventSchema, event_id: str, entity_id: str, now_us: int, chance: random.Random) -> Event:

@@ -48,6 +48,7 @@ def measure(options: Sequence[str]) -> Measurement:
     figures = (
         Figure("requests that failed through the client", float(len(traffic.failed)), 0.0, ""),
         Figure("raw requests that failed and were not in flight at a kill", float(len(later)), 0.0, ""),
+        Figure("refused without Retry-After", float(len(traffic.silent)), 0.0, ""),
         Figure("slowest until as many replicas answered as before", max(back), 15.0, "s"),
         Figure("acknowledged and lost", float(len(findings.lost)), 0.0, ""),
         Figure("kept twice, or answered in two ways", float(len(findings.doubled) + len(findings.differing)), 0.0, ""),
@@ -60,6 +61,7 @@ def measure(options: Sequence[str]) -> Measurement:
         f"in flight: a replica was killed, or on its way out, between being asked and failing; that took {slowest_end_s:.3f} s at most",
         f"seconds until all replicas answered again: {', '.join(f'{value:.1f}' for value in back)}",
         *traffic.failed[:3],
+        *traffic.silent[:3],
         *(f"raw, asked {_since(one.asked_s, killed_s):.3f} s behind a kill: {one.status} {one.said}" for one in later[:8]),
         *([str(findings)] if str(findings) else []),
     ]
