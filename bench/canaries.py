@@ -81,7 +81,7 @@ def measure(options: Sequence[str]) -> Measurement:
     notes = [
         f"{len(canaries)} canaries: {', '.join(sorted(canaries))}",
         f"searched: {read} files of state, logs, databases, journal, registry and Ray's folder; {len(said)} pages, APIs and outputs",
-        f"flows meanwhile: {', '.join(runs)}",
+        f"flows meanwhile: {', '.join(runs)}; nobody answers where attributes lie, so that what is said of failures is searched too",
         *found[:8],
         *shown[:8],
         *unsafe[:5],
