@@ -79,7 +79,8 @@ def measure(options: Sequence[str]) -> Measurement:
     )
     notes = [
         f"{trial.answers} answers, {trial.refused} of them refused with 503; {trial.history.acknowledged} acknowledged writes looked for",
-        "missing: half of a state deleted; damaged: a bit of it flipped; behind: an attribute older than a `max_age` of a day",
+        "missing: half of a state gone (of a short one its end, of a long one its head); damaged: a bit of it flipped; behind: an "
+        "attribute older than a `max_age` of a day",
         "a state that is deleted whole cannot be told from an unknown entity: its features are then `missing`, as a new one's are",
         f"locked: another process keeps LMDB's write lock for {LOCKED_S:.0f} s; stopped: one that holds it gets SIGSTOP and is never woken",
         "refused by the use case's rule: `refuse`, by default. What answers with control instead is in tests/serving/test_degraded.py",
@@ -278,7 +279,10 @@ def _damage(write: Write, *, use_case: str, way_of: Mapping[str, str]) -> None:
     transaction, heads = write._transaction, write._tables["heads"]
     for entity_id, way in way_of.items():
         key = f"{use_case}\0{entity_id}".encode()
-        if way == "missing":
+        if way == "missing" and transaction.get(key, db=write._tables["tails"]) is None:
+            state = transaction.get(key, db=heads)
+            transaction.put(key, state[: len(state) // 2], db=heads)
+        elif way == "missing":
             transaction.delete(key, db=heads)
         elif way == "damaged":
             state = bytearray(transaction.get(key, db=heads))
