@@ -12,7 +12,10 @@ from contracts.errors import InvalidInput, StateRefused, StoreUnavailable
 FORMAT = 1
 BUSY_S = 10.0
 LATER_S = 1.0
-"""How long an opening that may be done later waits."""
+"""How long an opening that may be done later waits, where SQLite lets it choose: for the index of its log it waits ten seconds."""
+
+AGAIN_S = 5.0
+"""How long such an opening is not tried again, once it has failed: who starts meanwhile asks several times, and waits once."""
 
 SCHEMA = """
 CREATE TABLE ledger (
@@ -57,6 +60,8 @@ class Database:
         self.path = path
         self._lock = threading.RLock()
         self._opened = False
+        self._again_s, self._failure = 0.0, ""
+        """The moment of the monotonic clock before which opening is not tried again, and what failed last."""
         # why: who can do without it must not wait for it again at each use
         self._patience_s = min(BUSY_S, LATER_S) if later else BUSY_S
         try:
@@ -64,6 +69,11 @@ class Database:
         except StoreUnavailable:
             if not later:
                 raise
+
+    def _connect_again(self) -> None:
+        if time.monotonic() < self._again_s:
+            raise StoreUnavailable(self.path.name, self._failure)
+        self._connect()
 
     def _connect(self) -> None:
         path = self.path
@@ -75,6 +85,7 @@ class Database:
             self._open()
         except sqlite3.OperationalError as error:
             self._connection.close()
+            self._again_s, self._failure = time.monotonic() + AGAIN_S, str(error)
             raise StoreUnavailable(str(path), str(error)) from error
         except sqlite3.DatabaseError as error:
             self._connection.close()
@@ -132,7 +143,7 @@ class Database:
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
         with self._lock:
             if not self._opened:
-                self._connect()
+                self._connect_again()
             try:
                 self._connection.execute(begin)
                 try:

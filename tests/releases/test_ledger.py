@@ -4,12 +4,14 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from contracts.errors import DefinitionError, InvalidInput, NotFound, StateRefused, StepRefused, StoreUnavailable
 from contracts.traffic import Arm, TrafficPlan
+from releases import database
 from releases.database import Database
 from releases.ledger import Act, Ledger
 
@@ -187,14 +189,32 @@ def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
         Ledger(tmp_path / "nowhere" / "ledger.sqlite")
 
 
+def test_who_can_do_without_a_locked_file_is_not_made_to_wait_at_each_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "ledger.sqlite"
+    Database(path).close()
+    for name, seconds in (("LATER_S", 0.05), ("AGAIN_S", 3_600.0)):
+        monkeypatch.setattr(database, name, seconds)
+    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+        holder.execute("BEGIN EXCLUSIVE")
+        patient = Database(path, later=True)
+    # why: it could be opened now, so that only who does not try is refused
+    with pytest.raises(StoreUnavailable, match="locked"), patient.read():
+        pass
+    patient._again_s = 0.0
+    with patient.read() as connection:
+        assert connection.execute("SELECT count(*) FROM ledger").fetchone() == (0,)
+    patient.close()
+
+
 def test_a_closed_or_full_file_takes_nothing(tmp_path: Path) -> None:
-    database = Database(tmp_path / "ledger.sqlite")
-    with database.write() as connection:
+    opened = Database(tmp_path / "ledger.sqlite")
+    with opened.write() as connection:
         connection.execute("PRAGMA max_page_count = 1")
-    with pytest.raises(StoreUnavailable, match="full"), database.write() as connection:
+    with pytest.raises(StoreUnavailable, match="full"), opened.write() as connection:
         connection.execute("INSERT INTO seen_hooks VALUES (?, 0)", ("x" * 100_000,))
-    database.close()
-    with pytest.raises(StoreUnavailable, match="closed"), database.read():
+    opened.close()
+    with pytest.raises(StoreUnavailable, match="closed"), opened.read():
         pass
 
 

@@ -232,7 +232,8 @@ def _purchase() -> dict[str, Any]:
 
 
 def test_a_replica_starts_while_the_ledger_is_locked(shop: Shop, service: DecisionService, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "BUSY_S", 0.05)
+    for name, seconds in (("BUSY_S", 0.05), ("AGAIN_S", 0.0)):
+        monkeypatch.setattr(database, name, seconds)
     before = service.status().use_cases[0]
     service.close()
     holder = sqlite3.connect(shop.layout.ledger, isolation_level=None)
