@@ -7,7 +7,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.record import COST, PATH, Kept, KeptSeries, Record
+from bench.record import PATH, Kept, KeptSeries, Record
 
 COLOURS = ("#1f6f8b", "#e07b39", "#9a9a9a", "#6a4c93")
 
@@ -21,8 +21,8 @@ def write(folder: Path, record: Record) -> dict[str, list[str]]:
                 name = f"{row.lower()}-{number}.svg"
                 _save(_lines(series), folder / name)
                 pictures.setdefault(row, []).append(name)
-            if row in (COST, PATH):
-                _save(_amounts(row, kept), folder / f"{row}.svg")
+            if row == PATH:
+                _save(_amounts(kept), folder / f"{row}.svg")
                 pictures[row] = [f"{row}.svg"]
     return pictures
 
@@ -44,7 +44,7 @@ def _lines(series: KeptSeries) -> Figure:
     return figure
 
 
-def _amounts(row: str, kept: Kept) -> Figure:
+def _amounts(kept: Kept) -> Figure:
     amounts: Mapping[str, float] = {name: values[0] for name, values in kept.amounts.items()}
     figure = Figure(figsize=(7.2, 0.5 + 0.26 * len(amounts)), layout="constrained")
     axes: Axes = figure.subplots()

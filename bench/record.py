@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from bench.guarantees import Cost
+from bench.guarantees import Cost, Median
 from bench.hot_path import Profile
 from bench.machine import Machine
 from bench.rows import Measurement
@@ -77,12 +77,19 @@ def figures_of(measurement: Measurement) -> Fill:
 
 
 def cost_of(taken: Mapping[str, Cost], scorer: str) -> tuple[str, Fill]:
-    """What guarantees cost, as text, and how it is kept: processor and alone, microseconds; first the whole."""
-    amounts = {name: (cost.processor, cost.alone) for name, cost in taken.items()}
+    """What guarantees cost, as text, and how it is kept: processor and alone, each with its interval, microseconds; first the whole."""
+    amounts = {name: (*_three(cost.processor), *_three(cost.alone)) for name, cost in taken.items()}
     said = "\n".join(
-        [f"cost of a decision in µs: processor, alone ({scorer})", *(f"{name:32}{a:8.0f}{b:8.0f}" for name, (a, b) in amounts.items())]
+        [
+            f"cost of a decision in µs, with its interval: processor, alone ({scorer})",
+            *(f"{name:32}{a:8.1f} ({b:.1f} to {c:.1f}){d:10.1f} ({e:.1f} to {f:.1f})" for name, (a, b, c, d, e, f) in amounts.items()),
+        ]
     )
     return said, partial(msgspec.structs.replace, amounts=amounts, notes=(scorer,))
+
+
+def _three(found: Median) -> tuple[float, float, float]:
+    return found.middle, found.low, found.high
 
 
 def path_of(found: Profile) -> tuple[str, Fill]:

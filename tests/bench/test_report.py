@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.guarantees import ALL, GUARANTEES, Cost
+from bench.guarantees import ALL, GUARANTEES, Cost, Median
 from bench.machine import machine
 from bench.page import page
 from bench.record import COST, PATH, Kept, Record, cost_of, figures_of
@@ -36,9 +36,11 @@ def test_the_three_largest_costs_stand_in_words_beside_the_flame_graph() -> None
 
 
 def test_each_guarantee_has_a_line_with_what_it_costs() -> None:
-    said, fill = cost_of({ALL: Cost(100.0, 900.0)} | dict.fromkeys(GUARANTEES, Cost(12.0, -10.0)), "compiled")
+    whole, key = Cost(Median(100.0, 99.0, 101.0), Median(900.0, 850.0, 950.0)), Cost(Median(12.0, 11.0, 13.0), Median(-1.0, -3.0, 2.0))
+    said, fill = cost_of({ALL: whole} | dict.fromkeys(GUARANTEES, key), "compiled")
     text = page(Record({COST: fill(kept())}), {}, flame=False)
-    assert "| all on | 100 µs | 900 µs |" in text and "| the key | +12 µs | −10 µs |" in text
+    assert "| all on | 100.0 µs (99.0 to 101.0) | 900.0 µs (850.0 to 950.0) |" in text
+    assert "| the key | +12.0 µs (11.0 to 13.0) | −1.0 µs (−3.0 to 2.0) | whatever key is sent is the owner's |" in text
     assert "compiled" in said
 
 
