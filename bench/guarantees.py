@@ -317,7 +317,7 @@ def switchable(service: DecisionService) -> Iterator[Switch]:
             (OnlineFeatures, "times_of", shown),
             (policy, "probabilities", even),
             (Journal, "submit_prepared", submitted),
-            *((decision_service, name, logging(name)) for name in _LOGGING if hasattr(decision_service, name)),
+            *((decision_service, name, logging(name)) for name in _LOGGING),
         ):
             stack.enter_context(patch.object(owner, name, instead))
         yield switch
