@@ -27,6 +27,7 @@ from serving.live import RULES
 from serving.service import DecisionService
 from storage.drain import drain
 from storage.health import read_health
+from storage.transaction import Write
 from tests.serving.conftest import SHOP, Shop, parts_of, table_of
 
 BY_CONTROL = dataclasses.replace(SHOP, unlogged="control")
@@ -156,7 +157,13 @@ def test_an_error_of_the_store_within_a_read_is_one_of_ours(service: DecisionSer
 
 def test_half_a_state_is_damaged_and_made_anew(service: DecisionService) -> None:
     seq = service.decide("shop", "p-1").seq
-    service.journal.write(lambda write: write._transaction.delete(b"shop\0p-1", db=write._tables["heads"]))
+
+    def halve(write: Write) -> None:
+        state = write.get_state("shop", "p-1") or b""
+        write.put_state("shop", "p-1", state + bytes(2_000))
+        write._transaction.delete(b"shop\0p-1", db=write._tables["heads"])
+
+    service.journal.write(halve)
     decision = service.decide("shop", "p-1")
     assert (decision.degraded, decision.seq) == ((DAMAGED,), seq + 1)
     assert service.decide("shop", "p-1").degraded == ()
