@@ -18,6 +18,7 @@ from decisions.record import (
     ApplyEvent,
     SentOutcome,
     answered,
+    foresee,
     make_event,
     record_decision,
     record_event,
@@ -62,6 +63,21 @@ def test_a_decision_is_kept_once_and_seen_by_its_entity(journal: Journal, runtim
         assert stored_decision(read, "another_game", "d-1") is None
         records = [(stream, msgspec.msgpack.decode(record, type=Decision)) for _, stream, record in read.records()]
     assert records == [("decisions", first), ("decisions", other)]
+
+
+def test_what_was_foreseen_counts_while_the_state_is_the_same(journal: Journal, runtime: ReleaseRuntime, count_events: ApplyEvent) -> None:
+    made = [decision(runtime, f"d-{number}") for number in (1, 2)]
+    foreseen = [foresee(each, None, count_events) for each in made]
+    assert [each.kept.seq for each in foreseen] == [1, 1]
+
+    def refuse(state: bytes | None, event: Event) -> tuple[bytes, int]:
+        raise AssertionError("it was worked out before")
+
+    first = journal.write(lambda write: record_decision(write, made[0], refuse, foreseen[0]))
+    second = journal.write(lambda write: record_decision(write, made[1], count_events, foreseen[1]))
+    assert (first, second) == (foreseen[0].kept, msgspec.structs.replace(made[1], seq=2))
+    with journal.read() as read:
+        assert [stored_decision(read, "game", each.decision_id) for each in made] == [first, second]
 
 
 def test_the_same_decision_id_for_another_question_is_a_conflict(

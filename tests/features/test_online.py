@@ -15,7 +15,7 @@ from contracts.records import Event, FieldValue
 from features.definitions import Aggregate, AggregateKind, Attribute, Derived, FeatureRow, FeatureSet, Request, Window, window_start
 from features.expressions import col
 from features.online import OnlineFeatures, retention
-from features.state import STATE_FORMAT, decode, head
+from features.state import HEAD, STATE_FORMAT, decode, head
 from tests.engines.rows import Row
 from tests.engines.world import FEATURES as ALL
 from tests.engines.world import SCHEMA as WORLD
@@ -43,6 +43,7 @@ FEATURES = FeatureSet(
         Derived(name="each", expression=col("spent") / col("purchases"), default=9),
     ),
 )
+LEVELS = FeatureSet("levels", (Attribute(name="level", source="profile", field="level", default=math.nan),))
 ONLINE = OnlineFeatures(SCHEMA, retention([FEATURES]))
 READY = OnlineFeatures(SCHEMA, retention([FEATURES]), ready=[FEATURES])
 FIRST = FeatureSet("first", ALL.features[:20])
@@ -191,6 +192,17 @@ def test_a_read_while_nothing_has_moved_does_not_look_at_events() -> None:
     row = READY.read(state, FEATURES, leaves, {})
     assert (row.values.tolist()[:3], row.missing[0], row.stale) == ([0, 30, -5], "purchases", ("fresh",))
     assert READY.read(state, FEATURES, leaves - 1, {}).values.tolist()[0] == 1
+
+
+def test_an_event_that_touches_no_feature_leaves_the_row_as_it_is() -> None:
+    few = OnlineFeatures(SCHEMA, retention([FEATURES]), ready=[LEVELS])
+    at = NOON + MINUTE_US
+    before = after([profile(1, at, "de", 3)], few) or b""
+    state, seq = few.apply(before, purchase(2, at + SECOND_US, 30))
+    length = head(state)[1]
+    assert (seq, state[HEAD.size : length]) == (2, before[HEAD.size : length])
+    assert few.read(state, LEVELS, at + MINUTE_US, {}).values.tolist() == [3]
+    assert few.read(few.apply(state, profile(3, at + MINUTE_US, "de", 4))[0], LEVELS, at + 2 * MINUTE_US, {}).values.tolist() == [4]
 
 
 def test_another_format_is_refused() -> None:

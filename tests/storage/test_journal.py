@@ -57,6 +57,23 @@ def test_states_are_read_together_and_in_the_order_of_their_entities(journal: Jo
         journal.get_state("shop", "x" * 600)
 
 
+def keep(journal: Journal, state: bytes) -> None:
+    journal.write(lambda write: write.put_state("shop", "a", state))
+
+
+def test_of_a_long_state_the_head_can_be_read_alone(journal: Journal) -> None:
+    def state(rest: int) -> bytes:
+        return b"CCCCffcc" + (20).to_bytes(4, "little") + b"h" * 8 + b"e" * rest
+
+    for rest in (4_000, 30, 4_000, 30):
+        keep(journal, state(rest))
+        with journal.read() as read:
+            assert read.get_state("shop", "a") == state(rest)
+            assert read.states("shop") == [("a", state(rest))]
+            assert read.get_heads("shop", ["a"]) == [journal.get_head("shop", "a")] == [state(rest if rest < 1_000 else 0)]
+            assert read._transaction.stat(read._tables["tails"])["entries"] == (rest > 1_000)
+
+
 def test_positions_can_go_on_behind_those_of_another_journal(journal: Journal) -> None:
     journal.write(lambda write: write.continue_behind(7))
     assert journal.write(lambda write: write.append("events", b"x")) == 8
