@@ -269,6 +269,13 @@ def times_of(rows: Rows, field: str, at_us: int) -> Mapping[str, list[int]]:
     times = rows.event_times()
     end = bisect_right(times, at_us)
     found: dict[str, list[int]] = {}
+    text = rows.texts.get(field)
+    if text is not None:
+        # why: every decision that has limits asks this, of all decisions that are kept
+        by_code: list[list[int]] = [[] for _ in range(len(text.words) + 1)]
+        for code, time_us in zip(bytes(text.codes[:end]), times[:end].tolist(), strict=True):
+            by_code[code].append(time_us)
+        return {word: own for word, own in zip(text.words, by_code[1:], strict=True) if own}
     for position, value in enumerate((rows.column(field) or ())[:end]):
         if isinstance(value, str):
             found.setdefault(value, []).append(times[position])

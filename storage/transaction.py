@@ -13,8 +13,8 @@ FOR_GOOD: Final = INT64_MAX
 """The time of an id that is never forgotten."""
 
 _KEY_LIMIT: Final = 500
-_IN_ONE: Final = 1_800
-"""Longest state, in bytes, that is kept in one piece, of which a page takes two: one page to write instead of two."""
+_IN_ONE: Final = 4_080
+"""Longest state, in bytes, that is kept in one piece: it fits into a page of its own, which is one page to write instead of two."""
 
 _STREAM_END: Final = b"\0"
 _TIME: Final = 8

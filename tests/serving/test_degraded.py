@@ -160,7 +160,7 @@ def test_half_a_state_is_damaged_and_made_anew(service: DecisionService) -> None
 
     def halve(write: Write) -> None:
         state = write.get_state("shop", "p-1") or b""
-        write.put_state("shop", "p-1", state + bytes(2_000))
+        write.put_state("shop", "p-1", state + bytes(5_000))
         write._transaction.delete(b"shop\0p-1", db=write._tables["heads"])
 
     service.journal.write(halve)
