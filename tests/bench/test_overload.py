@@ -15,5 +15,5 @@ def loaded(rate: float) -> Loaded:
     [(950.0, 1_000.0, [True, True, True]), (950.0, 600.0, [True, False, False]), (750.0, 1_000.0, [False, True, True])],
 )
 def test_a_service_that_overload_leaves_slower_does_not_lower_its_own_bar(over: float, after: float, ok: list[bool]) -> None:
-    figures = _rates([990.0, 1_010.0], loaded(over), loaded(after), loaded(after))
+    figures = _rates([990.0, 1_010.0], loaded(over), loaded(after), [after - 50.0, after + 50.0])
     assert [figure.ok for figure in figures] == ok
