@@ -101,10 +101,21 @@ class Buffer:
             if not self._changed.wait_for(lambda: self.waiting < self._most or self._closing or self._lost, timeout_s):
                 raise NotDelivered([record], f"{self.waiting} records wait already, and there was no room within {timeout_s} s")
             self._check()
-            self._waiting.append((time.monotonic(), record))
-            self._taken += 1
-            if len(self._waiting) in (1, self._batch):
-                self._changed.notify_all()
+            self._take(record)
+
+    def offer(self, record: Record) -> bool:
+        """Give a record to be sent if there is room for it now; whether there was.
+
+        Raises:
+            NotDelivered: of records given before; this one is not taken then.
+            InvalidInput: the buffer is closed.
+        """
+        with self._changed:
+            self._check()
+            room = self.waiting < self._most
+            if room:
+                self._take(record)
+            return room
 
     def flush(self, timeout_s: float | None = None) -> None:
         """Wait until all that was given so far is durable.
@@ -150,6 +161,12 @@ class Buffer:
         self._give_back()
         if self._closing:
             raise InvalidInput("buffer", "is closed", "one that is open")
+
+    def _take(self, record: Record) -> None:
+        self._waiting.append((time.monotonic(), record))
+        self._taken += 1
+        if len(self._waiting) in (1, self._batch):
+            self._changed.notify_all()
 
     def _give_back(self) -> None:
         if self._lost:
