@@ -102,17 +102,17 @@ class Deciding:
             return self.by_rules(request, state, live, release, assignment, (*degraded, MODEL_GONE))
         online = self._online(request.use_case)
         now_us = self._clock.now_us()
+        shown = NOTHING_SHOWN
         try:
             row = online.read(state, release.feature_set, now_us, request.context)
+            if state is not None and release.runtime.eligibility.looks_back_us:
+                shown = online.times_of(state, DECISION_EVENT, "candidate_id", now_us)
         except DataRefused:
             _LOG.exception("the state of entity %s is damaged; defaults stand in", request.entity_id)
-            state, degraded = None, (*degraded, DAMAGED)
+            degraded = (*degraded, DAMAGED)
             row = online.read(None, release.feature_set, now_us, request.context)
         if row.stale and (refusing := [name for name in row.stale if name in release.refusing]):
             raise StaleFeatures(request.entity_id, refusing)
-        shown = NOTHING_SHOWN
-        if state is not None and release.runtime.eligibility.looks_back_us:
-            shown = online.times_of(state, DECISION_EVENT, "candidate_id", now_us)
         return decide(
             request,
             row,

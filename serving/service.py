@@ -8,13 +8,13 @@ from time import perf_counter
 from types import TracebackType
 
 from contracts.clock import DAY_US
-from contracts.errors import NotFound, NotReady, OfferloopError
+from contracts.errors import DataRefused, NotFound, NotReady, OfferloopError
 from contracts.metrics import ACTIONS, DECISION_SECONDS, DECISIONS, DEGRADED, FEATURE_AGE_SECONDS, LOG_REFUSES, NOT_AS_DECLARED
 from contracts.records import Decision, FieldValue
 from contracts.settings import Settings
 from decisions.assignment import assign
 from decisions.decide import MODEL_FAILED, DecisionRequest
-from decisions.record import ApplyEvent, answered, foresee, record_decision, stored_decision
+from decisions.record import ApplyEvent, Foreseen, answered, foresee, record_decision, stored_decision
 from decisions.scorer import engine
 from features.compaction import CompactionReport, compact
 from features.coverage import cover
@@ -154,7 +154,7 @@ class DecisionService:
             decision = self._deciding.made(request, state, live, release, assignment, () if read is not None else (UNREADABLE,))
             made.append((decision, state))
             # why: processes write in turn, so as little as can be is left for then; the id and the state are looked at once more
-            foreseen = None if decision.degraded else foresee(decision, state, self._watcher.online(use_case).apply)
+            foreseen = self._foreseen(decision, state)
             return lambda write: record_decision(write, decision, self._applying(use_case, write), foreseen)
 
         future = self.journal.submit_prepared(prepare)
@@ -286,6 +286,13 @@ class DecisionService:
     def look(self) -> None:
         """Look at the traffic plans now, rather than within a quarter of a second."""
         self._watcher.look()
+
+    def _foreseen(self, decision: Decision, state: bytes | None) -> Foreseen | None:
+        try:
+            return foresee(decision, state, self._watcher.online(decision.use_case).apply)
+        except DataRefused:
+            # why: who writes makes a damaged state anew
+            return None
 
     def _answered_before(self, request: DecisionRequest) -> "Future[Decision] | None":
         """The answer to what was answered before, which needs no writing; None where it was not."""

@@ -14,7 +14,7 @@ import lmdb
 import msgspec
 import pytest
 
-from contracts.catalogue import NO_ACTION
+from contracts.catalogue import NO_ACTION, Catalogue
 from contracts.errors import Conflict, InvalidInput, NotFound, StoreUnavailable, Unconfirmed
 from contracts.metrics import DEGRADED, FAILED, REPLICA_PLAN_VERSION
 from contracts.traffic import CONTROL
@@ -28,7 +28,7 @@ from serving.service import DecisionService
 from storage.drain import drain
 from storage.health import read_health
 from storage.transaction import Write
-from tests.serving.conftest import SHOP, Shop, parts_of, table_of
+from tests.serving.conftest import CATALOGUE, SHOP, Shop, parts_of, table_of
 
 BY_CONTROL = dataclasses.replace(SHOP, unlogged="control")
 FULL = "there is no room"
@@ -167,6 +167,24 @@ def test_half_a_state_is_damaged_and_made_anew(service: DecisionService) -> None
     decision = service.decide("shop", "p-1")
     assert (decision.degraded, decision.seq) == ((DAMAGED,), seq + 1)
     assert service.decide("shop", "p-1").degraded == ()
+
+
+@pytest.mark.parametrize(("limits", "said"), [(True, (DAMAGED,)), (False, ())])
+def test_damaged_events_are_made_anew_and_said_where_the_decision_needed_them(shop: Shop, limits: bool, said: tuple[str, ...]) -> None:
+    catalogue = CATALOGUE if limits else Catalogue(tuple(msgspec.structs.replace(one, cooldown_us=0) for one in CATALOGUE.candidates))
+
+    def damage(write: Write) -> None:
+        state = write.get_state("shop", "p-1") or b""
+        write.put_state("shop", "p-1", state[:-1] + bytes([state[-1] ^ 1]))
+
+    with DecisionService(shop.settings, {"shop": SHOP}) as service:
+        shop.begin(service, parts_of(SHOP.start_policy, catalogue=catalogue))
+        service.look()
+        seq = service.decide("shop", "p-1").seq
+        service.journal.write(damage)
+        decisions = [service.decide("shop", "p-1") for _ in range(2)]
+        assert [(decision.degraded, decision.seq) for decision in decisions] == [(said, seq + 1), ((), seq + 2)]
+        assert service.metrics.totals(FAILED) == {}
 
 
 def test_what_cannot_be_logged_is_refused_but_not_what_was_answered_before(service: DecisionService) -> None:
