@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from client import AsyncBuffer, Client, Event, Outcome
+from client import AsyncBuffer, Buffer, Client, Event, Outcome
 from contracts.errors import InvalidInput, NotDelivered
 
 from .conftest import Server
@@ -20,7 +20,7 @@ def client(server: Server) -> Iterator[Client]:
 
 def test_what_is_given_is_sent_in_batches(client: Client, server: Server) -> None:
     async def give() -> tuple[int, int]:
-        async with AsyncBuffer(client, "shop", batch=10, age_s=60) as buffer:
+        async with AsyncBuffer(Buffer(client, "shop", batch=10, age_s=60)) as buffer:
             for event in events(12):
                 await buffer.put(event)
             await buffer.flush(10)
@@ -37,7 +37,7 @@ def test_others_go_on_while_one_waits_for_room(client: Client, server: Server) -
     server.then = lambda path, body: (go.wait(10), taken(path, body))[1]
 
     async def give() -> int:
-        async with AsyncBuffer(client, "shop", batch=2, most=4, age_s=0.01) as buffer:
+        async with AsyncBuffer(Buffer(client, "shop", batch=2, most=4, age_s=0.01)) as buffer:
             for event in events(4):
                 await buffer.put(event)
             late = asyncio.create_task(buffer.put(events(1, 4)[0]))
@@ -57,7 +57,7 @@ def test_what_is_refused_for_good_comes_back(client: Client, server: Server) -> 
     outcome = Outcome("o-1", "d-1", 5)
 
     async def give() -> None:
-        buffer = AsyncBuffer(client, "shop", "outcomes", age_s=60)
+        buffer = AsyncBuffer(Buffer(client, "shop", "outcomes", age_s=60))
         await buffer.put(outcome)
         with pytest.raises(NotDelivered, match="no scope") as caught:
             await buffer.close()
